@@ -1,0 +1,7 @@
+//! The `greeting` service's binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chassis::cli::main(&greeting::SERVICE)
+}

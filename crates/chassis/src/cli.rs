@@ -1,0 +1,126 @@
+//! The command line of the three services.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use crate::settings::{self, Env, Invalid};
+use crate::{Port, Shutdown, healthcheck, port};
+
+/// A service, as its library hands it over: to its `main`, to the mesh, to a test.
+#[derive(Debug)]
+pub struct Service<S> {
+    /// What it is called, and its binary.
+    pub name: &'static str,
+    /// The version `--version` prints.
+    pub version: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// The variables it has besides `PORT` and `HOSTNAME`: a line each for `--help`.
+    pub variables: &'static str,
+    /// Reads its settings from the environment.
+    pub settings: fn(Env) -> Result<S, Invalid>,
+    /// Serves on the ports until the shutdown has drained it.
+    pub run: fn(S, Vec<Port>, &Shutdown) -> io::Result<()>,
+}
+
+/// `EX_USAGE` is 64, but 2 is what shells and most tools use.
+const USAGE: u8 = 2;
+/// `EX_CONFIG` of sysexits.h.
+const CONFIG: u8 = 78;
+
+/// A service's whole `main`.
+#[must_use]
+pub fn main<S>(service: &Service<S>) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(|a| a.to_str()).collect();
+    match arguments[..] {
+        [] | [Some("serve")] => serve(service, &env, port::EVERYWHERE),
+        [Some("healthcheck")] => match settings::port(&env).map(healthcheck::check) {
+            Ok(Ok(line)) => say(&line),
+            Ok(Err(line)) => fail(service.name, 1, &line),
+            Err(invalid) => fail(service.name, CONFIG, &invalid.to_string()),
+        },
+        [Some("--version" | "-V")] => say(&format!("{} {}", service.name, service.version)),
+        [Some("--help" | "-h")] => say(&usage(service)),
+        _ => {
+            eprintln!("{}", usage(service));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Serves on `addresses` until SIGTERM or SIGINT. The exit code: 0 after a drain, 78 for
+/// a bad setting, 1 for anything else.
+#[must_use]
+pub fn serve<S>(service: &Service<S>, env: Env, addresses: &[IpAddr]) -> ExitCode {
+    let (settings, port) = match (service.settings)(env).and_then(|s| Ok((s, settings::port(env)?)))
+    {
+        Ok(both) => both,
+        Err(invalid) => return fail(service.name, CONFIG, &invalid.to_string()),
+    };
+    let shutdown = Shutdown::on_signals();
+    raise_open_files_limit();
+    let run = |ports| (service.run)(settings, ports, &shutdown);
+    match Port::take(addresses, port).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(service.name, 1, &error.to_string()),
+    }
+}
+
+/// The process's environment.
+#[must_use]
+pub fn env(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
+}
+
+/// A connection is a file: take as many as the hard limit allows. The soft one is often
+/// 1,024, for programs that still use select(2).
+fn raise_open_files_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Serving with fewer is better than not serving.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+fn say(line: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(name: &str, code: u8, line: &str) -> ExitCode {
+    eprintln!("{name}: {line}");
+    ExitCode::from(code)
+}
+
+fn usage<S>(service: &Service<S>) -> String {
+    let Service {
+        name,
+        version,
+        about,
+        variables,
+        ..
+    } = service;
+    format!(
+        "\
+{name} {version}: {about}
+
+usage: {name} [serve]       serve until SIGTERM or SIGINT (the default)
+       {name} healthcheck   exit 0 if the service on this machine's PORT is healthy, else 1
+       {name} --version
+       {name} --help
+
+environment:
+  PORT             port to listen on (3000)
+  HOSTNAME         host that answers say they come from (the machine's)
+{variables}"
+    )
+    .trim_end()
+    .to_owned()
+}

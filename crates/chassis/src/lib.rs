@@ -1,0 +1,32 @@
+//! The services' chassis: what `name`, `greeting` and `greeter` share, so that each of
+//! them holds nothing but its own job.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`cli`] | the command line of all three: `serve`, `healthcheck`, exit codes |
+//! | [`settings`] | settings from the environment, and errors that say what to do |
+//! | [`port`] | taking a port, before anything listens on it |
+//! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
+//! | [`log`] | one JSON object a line on standard output |
+//! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
+//! | [`leaf`] | the HTTP of a service that answers from memory, on `may_minihttp` |
+//!
+//! Linking this crate also makes mimalloc the process's allocator: musl's own takes one
+//! lock for every thread.
+
+pub mod cli;
+pub mod leaf;
+pub mod log;
+pub mod port;
+pub mod runtime;
+pub mod settings;
+pub mod shutdown;
+
+mod healthcheck;
+
+pub use cli::Service;
+pub use port::Port;
+pub use shutdown::Shutdown;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

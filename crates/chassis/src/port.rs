@@ -1,0 +1,140 @@
+//! Taking a port, before anything listens on it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Every address of the machine, IPv4 and IPv6.
+pub const EVERYWHERE: &[IpAddr] = &[
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+/// Connections the kernel holds until they are accepted. More than `MAX_CONNECTIONS`'
+/// default would wait for nothing; Linux cuts it to net.core.somaxconn (4096).
+const BACKLOG: i32 = 4096;
+
+/// A TCP port that is ours, on one address. Nothing listens on it yet.
+#[derive(Debug)]
+pub struct Port {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes `port` on each of `addresses`; 0 takes one that is free, the same on all.
+    /// IPv6 addresses are skipped on a machine without IPv6.
+    ///
+    /// # Errors
+    ///
+    /// The port is in use, or not ours to take: the message names the address.
+    pub fn take(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
+        let mut taken = Vec::with_capacity(addresses.len());
+        for &ip in addresses {
+            let address = SocketAddr::new(ip, port);
+            match Self::take_one(address) {
+                Ok(one) => {
+                    port = one.address.port();
+                    taken.push(one);
+                }
+                Err(error) if ip.is_ipv6() && !taken.is_empty() && has_no_ipv6(&error) => {}
+                Err(error) => {
+                    let text = format!("cannot listen on {address}: {error}");
+                    return Err(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn take_one(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?; // IPv4 has its own
+        }
+        // Lets a new task take the port while connections of the last one are in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        let address = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address, with the port that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)?;
+        Ok(self.socket.into())
+    }
+
+    /// Lets others of this user bind the port as well, for a library that insists on
+    /// binding itself (with `SO_REUSEPORT`). As long as this value lives the port stays
+    /// taken; it never listens, so it takes no connection away.
+    pub fn share(&self) -> io::Result<SocketAddr> {
+        self.socket.set_reuse_port(true)?;
+        Ok(self.address)
+    }
+}
+
+/// The error of a machine, or a container, whose kernel has IPv6 off.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL]
+        .iter()
+        .any(|&e| error.raw_os_error() == Some(e as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_port_in_use_is_refused_by_its_address() {
+        let first = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
+        let address = first.address();
+        let _listening = first.listen().unwrap();
+        let error = Port::take(&[LOOPBACK], address.port()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot listen on {address}: ")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_shared_port_is_still_refused_to_those_who_want_it_alone() {
+        let port = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
+        let address = port.share().unwrap();
+        let library = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        library.set_reuse_port(true).unwrap();
+        library.bind(&address.into()).unwrap();
+        library.listen(1).unwrap();
+        assert!(Port::take(&[LOOPBACK], address.port()).is_err());
+    }
+
+    #[test]
+    fn every_address_has_the_same_port() {
+        let ports = Port::take(EVERYWHERE, 0).unwrap();
+        assert!(
+            ports
+                .iter()
+                .all(|p| p.address().port() == ports[0].address().port())
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Settings from the environment.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Where a variable's value comes from: the process's environment, or a test's.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The port when `PORT` is not set.
+pub const DEFAULT_PORT: u16 = 3000;
+
+/// A variable that is missing or wrong: ends the start with exit code 78.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// Names the variable, the value it has, and what would be right.
+    #[must_use]
+    pub fn new(variable: &str, value: &str, remedy: &str) -> Self {
+        Self(format!("{variable}={value:?} {remedy}"))
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// A variable's value; `None` when it is not set or empty.
+pub fn optional(env: Env, variable: &str) -> Result<Option<String>, Invalid> {
+    let Some(value) = env(variable).filter(|v| !v.is_empty()) else {
+        return Ok(None);
+    };
+    value.into_string().map(Some).map_err(|raw| {
+        Invalid::new(
+            variable,
+            &raw.to_string_lossy(),
+            "is not UTF-8: set it to plain text",
+        )
+    })
+}
+
+/// A variable's value, which must be there; `example` is what the error suggests.
+pub fn required(env: Env, variable: &str, example: &str) -> Result<String, Invalid> {
+    optional(env, variable)?.ok_or_else(|| {
+        Invalid(format!(
+            "{variable} is not set: set it, for example to {example}"
+        ))
+    })
+}
+
+/// A whole number within `range`; `default` when the variable is not set.
+pub fn number(
+    env: Env,
+    variable: &str,
+    default: usize,
+    range: RangeInclusive<usize>,
+) -> Result<usize, Invalid> {
+    let Some(value) = optional(env, variable)? else {
+        return Ok(default);
+    };
+    value
+        .parse()
+        .ok()
+        .filter(|n| range.contains(n))
+        .ok_or_else(|| {
+            let remedy = format!(
+                "is not a whole number from {} to {}",
+                range.start(),
+                range.end()
+            );
+            Invalid::new(variable, &value, &remedy)
+        })
+}
+
+/// `PORT`: the port to listen on, 3000 when not set. 0 takes any free one, which the
+/// start line of the log then names.
+pub fn port(env: Env) -> Result<u16, Invalid> {
+    let port = number(env, "PORT", DEFAULT_PORT.into(), 0..=u16::MAX.into())?;
+    // number() keeps to the range of a u16.
+    Ok(u16::try_from(port).unwrap_or(DEFAULT_PORT))
+}
+
+/// The host that answers say they come from: `HOSTNAME`, else gethostname(2).
+pub fn host(env: Env) -> Result<String, Invalid> {
+    let host = match optional(env, "HOSTNAME")? {
+        Some(host) => host,
+        None => nix::unistd::gethostname().map_or_else(
+            |_| "localhost".into(),
+            |name| name.to_string_lossy().into_owned(),
+        ),
+    };
+    // It becomes part of every one-line answer. 255: the longest name DNS knows (RFC 1035, 2.3.4).
+    if host.len() > 255 || host.chars().any(char::is_control) {
+        return Err(Invalid::new(
+            "HOSTNAME",
+            &host,
+            "is no host name: at most 255 bytes, no control characters",
+        ));
+    }
+    Ok(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(value: &'static str) -> impl Fn(&str) -> Option<OsString> {
+        move |_| Some(value.into())
+    }
+
+    #[test]
+    fn a_port_is_a_number_that_fits() {
+        assert_eq!(port(&|_| None), Ok(3000));
+        assert_eq!(port(&set("")), Ok(3000));
+        assert_eq!(port(&set("8080")), Ok(8080));
+        for bad in ["http", "-1", "65536", "99999999999999999999", " 80", "80.0"] {
+            assert_eq!(
+                port(&set(bad)).unwrap_err().to_string(),
+                format!("PORT={bad:?} is not a whole number from 0 to 65535")
+            );
+        }
+    }
+
+    #[test]
+    fn the_host_is_hostname_or_the_machines() {
+        assert_eq!(host(&set("name-1")).as_deref(), Ok("name-1"));
+        assert!(!host(&|_| None).unwrap().is_empty());
+        assert!(!host(&set("")).unwrap().is_empty());
+        let error = host(&set("a\nb")).unwrap_err().to_string();
+        assert!(error.starts_with(r#"HOSTNAME="a\nb" "#), "{error}");
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_with_an_example() {
+        assert_eq!(
+            required(&|_| None, "NAME_URL", "http://name-service:3000")
+                .unwrap_err()
+                .to_string(),
+            "NAME_URL is not set: set it, for example to http://name-service:3000"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_an_error() {
+        use std::os::unix::ffi::OsStringExt;
+        let env = |_: &str| Some(OsString::from_vec(vec![b'a', 0xff]));
+        let error = optional(&env, "HOSTNAME").unwrap_err().to_string();
+        assert!(
+            error.contains("HOSTNAME") && error.contains("not UTF-8"),
+            "{error}"
+        );
+    }
+}

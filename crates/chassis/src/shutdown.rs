@@ -1,0 +1,180 @@
+//! From SIGTERM to the end of the process, without losing a request.
+//!
+//! Whoever stops a task (ECS, `docker stop`, the mesh) also tells the proxies before it,
+//! but they learn it a little later. So the service goes on serving, says so on every
+//! answer (`Connection: close`, `/health` 503), and ends once nobody asks any more.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+
+/// A drain ends after this long without a request.
+pub const QUIET: Duration = Duration::from_secs(1);
+
+/// A drain ends after this long whatever comes. Under ECS's `StopTimeout` of 15 s.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the service is to stop. Clones share one state.
+#[derive(Clone, Debug)]
+pub struct Shutdown(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    begun: AtomicBool,
+    trigger: Trigger,
+}
+
+#[derive(Debug)]
+enum Trigger {
+    Signals(SigSet),
+    Call(Mutex<()>, Condvar),
+}
+
+/// What a draining service is still doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests received since the start.
+    pub requests: u64,
+    /// Requests received and not yet answered.
+    pub in_flight: usize,
+}
+
+impl Shutdown {
+    /// Begins on SIGTERM or SIGINT; a second one ends the process at once.
+    ///
+    /// Call it before any thread is started: it blocks both signals, so that [`Self::wait`]
+    /// receives them. A blocked signal reaches PID 1 too, where the kernel ignores one
+    /// that has no handler (see signal(7), `pid_namespaces(7)`).
+    #[must_use]
+    pub fn on_signals() -> Self {
+        let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+        // Fails for an invalid mask only, which this is not.
+        let _ = signals.thread_block();
+        Self::new(Trigger::Signals(signals))
+    }
+
+    /// Begins when [`Self::begin`] is called.
+    #[must_use]
+    pub fn on_call() -> Self {
+        Self::new(Trigger::Call(Mutex::default(), Condvar::new()))
+    }
+
+    fn new(trigger: Trigger) -> Self {
+        Self(Arc::new(State {
+            begun: AtomicBool::new(false),
+            trigger,
+        }))
+    }
+
+    /// Whether the service is draining.
+    #[must_use]
+    pub fn begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Begins the drain.
+    pub fn begin(&self) {
+        self.0.begun.store(true, Ordering::Relaxed);
+        if let Trigger::Call(lock, changed) = &self.0.trigger {
+            let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            changed.notify_all();
+        }
+    }
+
+    /// Blocks this thread until the drain begins.
+    pub fn wait(&self) {
+        match &self.0.trigger {
+            Trigger::Signals(signals) => {
+                while signals.wait().is_err() {}
+                self.begin();
+                let signals = *signals;
+                thread::spawn(move || {
+                    if let Ok(signal) = signals.wait() {
+                        // As a shell reports a process that a signal ended.
+                        std::process::exit(128 + signal as i32);
+                    }
+                });
+            }
+            Trigger::Call(lock, changed) => {
+                let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+                let _guard = changed
+                    .wait_while(guard, |()| !self.begun())
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// Blocks this thread until no request came for `quiet` and none is in flight, or until
+/// `limit` is over. Says whether it ended quietly.
+pub fn drain(quiet: Duration, limit: Duration, traffic: impl Fn() -> Traffic) -> bool {
+    let start = Instant::now();
+    let mut last = traffic();
+    let mut quiet_since = start;
+    while start.elapsed() < limit {
+        thread::sleep(Duration::from_millis(20).min(quiet));
+        let now = traffic();
+        if now != last || now.in_flight > 0 {
+            last = now;
+            quiet_since = Instant::now();
+        } else if quiet_since.elapsed() >= quiet {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn wait_returns_once_it_has_begun() {
+        let shutdown = Shutdown::on_call();
+        assert!(!shutdown.begun());
+        let waiting = thread::spawn({
+            let shutdown = shutdown.clone();
+            move || shutdown.wait()
+        });
+        shutdown.begin();
+        waiting.join().unwrap();
+        assert!(shutdown.begun());
+    }
+
+    #[test]
+    fn an_idle_service_drains_after_the_quiet_time() {
+        let idle = || Traffic {
+            requests: 7,
+            in_flight: 0,
+        };
+        let start = Instant::now();
+        assert!(drain(50 * MS, Duration::from_secs(60), idle));
+        assert!(start.elapsed() >= 50 * MS);
+    }
+
+    #[test]
+    fn requests_keep_it_up_until_the_limit() {
+        let requests = AtomicU64::new(0);
+        let busy = || Traffic {
+            requests: requests.fetch_add(1, Ordering::Relaxed),
+            in_flight: 0,
+        };
+        assert!(!drain(50 * MS, 200 * MS, busy));
+    }
+
+    #[test]
+    fn a_request_in_flight_keeps_it_up() {
+        let stuck = || Traffic {
+            requests: 1,
+            in_flight: 1,
+        };
+        assert!(!drain(MS, 100 * MS, stuck));
+    }
+}
