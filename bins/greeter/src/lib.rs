@@ -1,1 +1,53 @@
-//! x
+//! `greeter`: the edge. It fetches a greeting and a name, at the same time, and greets.
+//!
+//! Browsers, load balancers, scanners and attackers talk to it, so it has a server of its
+//! own: `may_minihttp` hangs up on the 17th request header, and a browser behind a load
+//! balancer sends twenty.
+//!
+//! Coming in:
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `server` | accepting connections, up to a limit |
+//! | `connection` | one connection: requests in, answers out, in order |
+//! | `request` | the grammar of a request's head; no I/O |
+//! | `body` | where a request's body ends; no I/O |
+//! | `response` | the bytes of an answer; no I/O |
+//! | `edge` | which request gets which answer |
+//!
+//! Going out:
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `upstream` | one service to call: its callers, its limits, its failures |
+//! | `transport` | ureq on coroutine sockets |
+//! | `resolver` | host names to addresses, never on the worker |
+//!
+//! Under both: `socket`, a TCP socket that parks a coroutine, and `deadline`, which ends
+//! what takes too long.
+
+mod body;
+mod buffer;
+mod connection;
+mod deadline;
+mod edge;
+mod request;
+mod resolver;
+mod response;
+mod server;
+mod settings;
+mod socket;
+mod transport;
+mod upstream;
+
+pub use settings::Settings;
+
+/// What its `main`, the mesh and the tests start.
+pub const SERVICE: chassis::Service<Settings> = chassis::Service {
+    name: "greeter",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "fetches a greeting and a name, and greets",
+    variables: settings::USAGE,
+    settings: Settings::read,
+    run: server::run,
+};

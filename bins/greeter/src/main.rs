@@ -1,1 +1,7 @@
-fn main() {}
+//! The `greeter` service's binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chassis::cli::main(&greeter::SERVICE)
+}

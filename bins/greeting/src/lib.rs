@@ -15,11 +15,7 @@ pub const SERVICE: Service<String> = Service {
     run,
 };
 
-const LEAF: Leaf = Leaf {
-    name: "greeting",
-    version: env!("CARGO_PKG_VERSION"),
-    pick,
-};
+const LEAF: Leaf = Leaf { name: "greeting", version: env!("CARGO_PKG_VERSION"), pick };
 
 const GREETINGS: [&str; 4] = ["Hey", "Hi", "Hello", "Greetings"];
 

@@ -17,11 +17,7 @@ pub const SERVICE: Service<String> = Service {
     run,
 };
 
-const LEAF: Leaf = Leaf {
-    name: "name",
-    version: env!("CARGO_PKG_VERSION"),
-    pick,
-};
+const LEAF: Leaf = Leaf { name: "name", version: env!("CARGO_PKG_VERSION"), pick };
 
 fn run(host: String, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     leaf::run(LEAF, &host, &ports, shutdown)

@@ -46,14 +46,8 @@ const fn count() -> usize {
 #[allow(clippy::cast_possible_truncation)]
 const fn starts() -> [u16; COUNT + 1] {
     let file = FILE.as_bytes();
-    assert!(
-        file.len() <= u16::MAX as usize,
-        "names.txt is over 64 KiB: widen STARTS"
-    );
-    assert!(
-        file[file.len() - 1] == b'\n',
-        "names.txt must end with a newline"
-    );
+    assert!(file.len() <= u16::MAX as usize, "names.txt is over 64 KiB: widen STARTS");
+    assert!(file[file.len() - 1] == b'\n', "names.txt must end with a newline");
     let mut starts = [first() as u16; COUNT + 1];
     let (mut i, mut n) = (first(), 0);
     while i < file.len() {
@@ -76,22 +70,14 @@ mod tests {
     fn there_are_thousands_of_names_each_once() {
         let names: Vec<_> = (0..COUNT).map(get).collect();
         assert!(COUNT >= 3_000, "{COUNT} names");
-        assert_eq!(
-            names,
-            FILE.lines()
-                .filter(|l| !l.starts_with('#'))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(names, FILE.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>());
         let mut seen = HashSet::new();
         for name in names {
             assert!(seen.insert(name), "{name:?} is there twice");
             assert!(!name.trim().is_empty(), "a blank line");
             assert_eq!(name, name.trim(), "{name:?} has blanks around it");
             let bad = |c: char| c.is_control() || c.is_ascii_digit() || "()".contains(c);
-            assert!(
-                !name.contains(bad),
-                "{name:?} would not look like a name in an answer"
-            );
+            assert!(!name.contains(bad), "{name:?} would not look like a name in an answer");
         }
     }
 }

@@ -100,13 +100,7 @@ fn fail(name: &str, code: u8, line: &str) -> ExitCode {
 }
 
 fn usage<S>(service: &Service<S>) -> String {
-    let Service {
-        name,
-        version,
-        about,
-        variables,
-        ..
-    } = service;
+    let Service { name, version, about, variables, .. } = service;
     format!(
         "\
 {name} {version}: {about}

@@ -21,7 +21,7 @@ use nix::sys::socket::Shutdown as Direction;
 
 use crate::log::Log;
 use crate::shutdown::{self, Shutdown, Traffic};
-use crate::{Port, runtime};
+use crate::{Port, port, runtime};
 
 /// The longest request body that is read away, in bytes.
 const MAX_BODY: u64 = 64 * 1024;
@@ -50,21 +50,15 @@ pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::R
         shutdown: shutdown.clone(),
     });
     for port in ports {
-        let address = port.share()?;
-        Connections(shared.clone()).start(address)?;
-        log.event(
-            "start",
-            &[("version", &leaf.version), ("address", &address)],
-        );
+        Connections(shared.clone()).start(port.share()?)?;
     }
+    let address = port::addresses(ports);
+    log.event("start", &[("version", &leaf.version), ("address", &address)]);
     shutdown.wait();
     log.event("drain", &[]);
     let requests = || shared.requests.load(Ordering::Relaxed);
     // An answer is written in the same turn of the worker its request is read in.
-    let traffic = || Traffic {
-        requests: requests(),
-        in_flight: 0,
-    };
+    let traffic = || Traffic { requests: requests(), in_flight: 0 };
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
     log.event("stop", &[("requests", &requests()), ("quiet", &quiet)]);
     Ok(())
@@ -85,11 +79,7 @@ impl HttpServiceFactory for Connections {
 
     /// `id` is the connection's file descriptor.
     fn new_service(&self, id: usize) -> Connection {
-        Connection {
-            shared: self.0.clone(),
-            fd: i32::try_from(id).unwrap_or(-1),
-            ending: false,
-        }
+        Connection { shared: self.0.clone(), fd: i32::try_from(id).unwrap_or(-1), ending: false }
     }
 }
 
@@ -134,9 +124,7 @@ impl Connection {
         let head = request.method() == "HEAD";
         let health = request.path().split('?').next() == Some("/health");
         if !head && request.method() != "GET" {
-            response
-                .status_code(405, "Method Not Allowed")
-                .header("Allow: GET, HEAD");
+            response.status_code(405, "Method Not Allowed").header("Allow: GET, HEAD");
             write(response, &["method not allowed: GET or HEAD"]);
         } else if health && self.shared.shutdown.begun() {
             response.status_code(503, "Service Unavailable");
@@ -185,9 +173,7 @@ fn body_length(request: &Request) -> Result<u64, Refusal> {
         }
         if header.name.eq_ignore_ascii_case("content-length") {
             let digits = !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
-            let value = std::str::from_utf8(header.value)
-                .ok()
-                .and_then(|v| v.parse::<u64>().ok());
+            let value = std::str::from_utf8(header.value).ok().and_then(|v| v.parse::<u64>().ok());
             match value.filter(|_| digits) {
                 Some(value) if length.is_none_or(|known| known == value) => length = Some(value),
                 _ => return Err(bad("bad Content-Length")),

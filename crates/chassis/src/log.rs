@@ -32,10 +32,8 @@ impl Log {
 
     fn line(self, now: SystemTime, event: &str, fields: &[(&str, &dyn fmt::Display)]) -> String {
         let time = humantime::format_rfc3339_millis(now);
-        let mut line = format!(
-            r#"{{"time":"{time}","service":"{}","event":"{event}""#,
-            self.service
-        );
+        let mut line =
+            format!(r#"{{"time":"{time}","service":"{}","event":"{event}""#, self.service);
         for (key, value) in fields {
             // Writing to a String does not fail.
             let _ = write!(line, r#","{key}":""#);
@@ -90,10 +88,7 @@ impl Limited {
 
     /// Whether an event at `now` is written, and how many were left out before it.
     fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (last, left_out) = &mut *state;
         if last.is_some_and(|last| now.duration_since(last) < Self::INTERVAL) {
             *left_out += 1;

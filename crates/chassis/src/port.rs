@@ -6,10 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Every address of the machine, IPv4 and IPv6.
-pub const EVERYWHERE: &[IpAddr] = &[
-    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-];
+pub const EVERYWHERE: &[IpAddr] =
+    &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// Connections the kernel holds until they are accepted. More than `MAX_CONNECTIONS`'
 /// default would wait for nothing; Linux cuts it to net.core.somaxconn (4096).
@@ -49,21 +47,14 @@ impl Port {
     }
 
     fn take_one(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?; // IPv4 has its own
         }
         // Lets a new task take the port while connections of the last one are in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        let address = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { socket, address })
     }
 
@@ -88,6 +79,13 @@ impl Port {
     }
 }
 
+/// The ports' addresses, for the log: `0.0.0.0:3000, [::]:3000`.
+#[must_use]
+pub fn addresses(ports: &[Port]) -> String {
+    let addresses: Vec<_> = ports.iter().map(|p| p.address.to_string()).collect();
+    addresses.join(", ")
+}
+
 /// The error of a machine, or a container, whose kernel has IPv6 off.
 fn has_no_ipv6(error: &io::Error) -> bool {
     use nix::errno::Errno;
@@ -109,12 +107,7 @@ mod tests {
         let _listening = first.listen().unwrap();
         let error = Port::take(&[LOOPBACK], address.port()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("cannot listen on {address}: ")),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
     }
 
     #[test]
@@ -131,10 +124,6 @@ mod tests {
     #[test]
     fn every_address_has_the_same_port() {
         let ports = Port::take(EVERYWHERE, 0).unwrap();
-        assert!(
-            ports
-                .iter()
-                .all(|p| p.address().port() == ports[0].address().port())
-        );
+        assert!(ports.iter().all(|p| p.address().port() == ports[0].address().port()));
     }
 }

@@ -36,21 +36,14 @@ pub fn optional(env: Env, variable: &str) -> Result<Option<String>, Invalid> {
         return Ok(None);
     };
     value.into_string().map(Some).map_err(|raw| {
-        Invalid::new(
-            variable,
-            &raw.to_string_lossy(),
-            "is not UTF-8: set it to plain text",
-        )
+        Invalid::new(variable, &raw.to_string_lossy(), "is not UTF-8: set it to plain text")
     })
 }
 
 /// A variable's value, which must be there; `example` is what the error suggests.
 pub fn required(env: Env, variable: &str, example: &str) -> Result<String, Invalid> {
-    optional(env, variable)?.ok_or_else(|| {
-        Invalid(format!(
-            "{variable} is not set: set it, for example to {example}"
-        ))
-    })
+    optional(env, variable)?
+        .ok_or_else(|| Invalid(format!("{variable} is not set: set it, for example to {example}")))
 }
 
 /// A whole number within `range`; `default` when the variable is not set.
@@ -63,18 +56,10 @@ pub fn number(
     let Some(value) = optional(env, variable)? else {
         return Ok(default);
     };
-    value
-        .parse()
-        .ok()
-        .filter(|n| range.contains(n))
-        .ok_or_else(|| {
-            let remedy = format!(
-                "is not a whole number from {} to {}",
-                range.start(),
-                range.end()
-            );
-            Invalid::new(variable, &value, &remedy)
-        })
+    value.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        let remedy = format!("is not a whole number from {} to {}", range.start(), range.end());
+        Invalid::new(variable, &value, &remedy)
+    })
 }
 
 /// `PORT`: the port to listen on, 3000 when not set. 0 takes any free one, which the
@@ -89,10 +74,8 @@ pub fn port(env: Env) -> Result<u16, Invalid> {
 pub fn host(env: Env) -> Result<String, Invalid> {
     let host = match optional(env, "HOSTNAME")? {
         Some(host) => host,
-        None => nix::unistd::gethostname().map_or_else(
-            |_| "localhost".into(),
-            |name| name.to_string_lossy().into_owned(),
-        ),
+        None => nix::unistd::gethostname()
+            .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
     };
     // It becomes part of every one-line answer. 255: the longest name DNS knows (RFC 1035, 2.3.4).
     if host.len() > 255 || host.chars().any(char::is_control) {
@@ -138,9 +121,7 @@ mod tests {
     #[test]
     fn a_missing_variable_is_named_with_an_example() {
         assert_eq!(
-            required(&|_| None, "NAME_URL", "http://name-service:3000")
-                .unwrap_err()
-                .to_string(),
+            required(&|_| None, "NAME_URL", "http://name-service:3000").unwrap_err().to_string(),
             "NAME_URL is not set: set it, for example to http://name-service:3000"
         );
     }
@@ -150,9 +131,6 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let env = |_: &str| Some(OsString::from_vec(vec![b'a', 0xff]));
         let error = optional(&env, "HOSTNAME").unwrap_err().to_string();
-        assert!(
-            error.contains("HOSTNAME") && error.contains("not UTF-8"),
-            "{error}"
-        );
+        assert!(error.contains("HOSTNAME") && error.contains("not UTF-8"), "{error}");
     }
 }

@@ -63,10 +63,7 @@ impl Shutdown {
     }
 
     fn new(trigger: Trigger) -> Self {
-        Self(Arc::new(State {
-            begun: AtomicBool::new(false),
-            trigger,
-        }))
+        Self(Arc::new(State { begun: AtomicBool::new(false), trigger }))
     }
 
     /// Whether the service is draining.
@@ -150,31 +147,22 @@ mod tests {
 
     #[test]
     fn an_idle_service_drains_after_the_quiet_time() {
-        let idle = || Traffic {
-            requests: 7,
-            in_flight: 0,
-        };
+        let idle = || Traffic { requests: 7, in_flight: 0 };
         let start = Instant::now();
-        assert!(drain(50 * MS, Duration::from_secs(60), idle));
+        assert!(drain(50 * MS, Duration::from_mins(1), idle));
         assert!(start.elapsed() >= 50 * MS);
     }
 
     #[test]
     fn requests_keep_it_up_until_the_limit() {
         let requests = AtomicU64::new(0);
-        let busy = || Traffic {
-            requests: requests.fetch_add(1, Ordering::Relaxed),
-            in_flight: 0,
-        };
+        let busy = || Traffic { requests: requests.fetch_add(1, Ordering::Relaxed), in_flight: 0 };
         assert!(!drain(50 * MS, 200 * MS, busy));
     }
 
     #[test]
     fn a_request_in_flight_keeps_it_up() {
-        let stuck = || Traffic {
-            requests: 1,
-            in_flight: 1,
-        };
+        let stuck = || Traffic { requests: 1, in_flight: 1 };
         assert!(!drain(MS, 100 * MS, stuck));
     }
 }

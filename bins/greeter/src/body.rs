@@ -1,0 +1,211 @@
+//! Where a request's body ends (RFC 9112, sections 6 and 7). No I/O.
+//!
+//! The edge has no use for a body: it is read only to find the next request behind it.
+
+use crate::request::{Framing, Refusal};
+
+/// The longest body that is read away, in bytes; chunked, its framing counts too.
+pub(crate) const MAX_BODY: u64 = 64 * 1024;
+/// The longest line of a chunked body: a chunk's size with extensions, a trailer.
+const MAX_LINE: usize = 4096;
+
+/// Follows a body to its end.
+#[derive(Debug)]
+pub(crate) struct Skip {
+    state: State,
+    left: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Bytes of the body, or of one chunk with its CR LF.
+    Bytes {
+        left: u64,
+        then: Next,
+    },
+    ChunkSize,
+    Trailer,
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Done,
+    ChunkEnd,
+}
+
+impl Skip {
+    pub(crate) fn new(framing: Framing) -> Result<Self, Refusal> {
+        let state = match framing {
+            Framing::Length(0) => State::Done,
+            Framing::Length(length) if length > MAX_BODY => return Err(Refusal::BodyTooLarge),
+            Framing::Length(left) => State::Bytes { left, then: Next::Done },
+            Framing::Chunked => State::ChunkSize,
+        };
+        Ok(Self { state, left: MAX_BODY })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Goes on through `input`. Says how much of it belongs to the body; when that is less
+    /// than all and the body is not done, more input is needed to go on.
+    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<usize, Refusal> {
+        let mut used = 0;
+        while let Some(step) = self.step(&input[used..])? {
+            used += step;
+            self.left = self.left.checked_sub(step as u64).ok_or(Refusal::BodyTooLarge)?;
+        }
+        Ok(used)
+    }
+
+    /// One step, or `None` if it takes more input or none at all.
+    fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
+        let (next, used) = match self.state {
+            State::Done => return Ok(None),
+            State::Bytes { left: 0, then: Next::Done } => (State::Done, 0),
+            State::Bytes { left: 0, then: Next::ChunkEnd } => match line(input)? {
+                None => return Ok(None),
+                Some(b"") => (State::ChunkSize, 2),
+                Some(_) => return Err(Refusal::Malformed("a chunk is longer than its size")),
+            },
+            State::Bytes { .. } if input.is_empty() => return Ok(None),
+            State::Bytes { left, then } => {
+                let used = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                (State::Bytes { left: left - used as u64, then }, used)
+            }
+            State::ChunkSize => {
+                let Some(line) = line(input)? else {
+                    return Ok(None);
+                };
+                let used = line.len() + 2;
+                match chunk_size(line).ok_or(Refusal::Malformed("bad chunk size"))? {
+                    0 => (State::Trailer, used),
+                    left => (State::Bytes { left, then: Next::ChunkEnd }, used),
+                }
+            }
+            State::Trailer => match line(input)? {
+                None => return Ok(None),
+                Some(b"") => (State::Done, 2),
+                Some(line) => (State::Trailer, line.len() + 2),
+            },
+        };
+        self.state = next;
+        Ok(Some(used))
+    }
+}
+
+/// Hex digits alone, before any extension (RFC 9112, section 7.1). httparse's parser takes
+/// an empty size for 0.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|&b| b == b';').next()?.trim_ascii_end();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// The line at the front, without its CR LF, once it is there.
+fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
+    let bad = Refusal::Malformed("bad line in a chunked body");
+    match input.iter().take(MAX_LINE).position(|&b| b == b'\n') {
+        Some(end) if end > 0 && input[end - 1] == b'\r' => {
+            let line = &input[..end - 1];
+            if line.contains(&b'\r') { Err(bad) } else { Ok(Some(line)) }
+        }
+        Some(_) => Err(bad),
+        None if input.len() >= MAX_LINE => Err(bad),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `input` in pieces of `size`, as reads would bring it; what is left behind the
+    /// body, or `None` if the body did not end.
+    fn skip(framing: Framing, input: &[u8], size: usize) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut skip = Skip::new(framing)?;
+        let mut pending = Vec::new();
+        let mut pieces = input.chunks(size);
+        loop {
+            let used = skip.advance(&pending)?;
+            pending.drain(..used);
+            if skip.is_done() {
+                pending.extend(pieces.flatten());
+                return Ok(Some(pending));
+            }
+            match pieces.next() {
+                Some(piece) => pending.extend(piece),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The same in one piece, byte by byte, and in threes.
+    fn skip_all(framing: Framing, input: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let whole = skip(framing, input, usize::MAX);
+        assert_eq!(whole, skip(framing, input, 1), "{}", input.escape_ascii());
+        assert_eq!(whole, skip(framing, input, 3), "{}", input.escape_ascii());
+        whole
+    }
+
+    #[test]
+    fn the_next_request_is_found_behind_the_body() {
+        let next = b"GET / HTTP/1.1\r\n";
+        for (framing, body) in [
+            (Framing::Length(0), &b""[..]),
+            (Framing::Length(5), b"hello"),
+            (Framing::Chunked, b"0\r\n\r\n"),
+            (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\n"),
+            (
+                Framing::Chunked,
+                b"1\r\n\n\r\n00A;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n",
+            ),
+        ] {
+            let input = [body, next].concat();
+            assert_eq!(skip_all(framing, &input), Ok(Some(next.to_vec())));
+            for cut in 0..body.len() {
+                assert_eq!(skip_all(framing, &body[..cut]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_chunk_is_never_read_past() {
+        for bad in [
+            &b"x\r\n"[..],
+            b"\r\n",
+            b"-1\r\n",
+            b"0x5\r\nhello\r\n",
+            b"5\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello0\r\n\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"11111111111111111\r\n",
+            b"ffffffffffffffffff\r\n",
+            b"5 5\r\nhello\r\n",
+            b"0\r\nTrailer: x\n\r\n",
+        ] {
+            assert!(
+                matches!(skip_all(Framing::Chunked, bad), Err(Refusal::Malformed(_))),
+                "{}",
+                bad.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_has_an_end() {
+        let over = usize::try_from(MAX_BODY).unwrap() + 1;
+        assert_eq!(skip(Framing::Length(MAX_BODY + 1), b"", 1), Err(Refusal::BodyTooLarge));
+        assert!(skip(Framing::Length(MAX_BODY), &vec![b'x'; over], 999).unwrap().is_some());
+        let endless = b"1\r\nx\r\n".repeat(over);
+        assert_eq!(skip(Framing::Chunked, &endless, 999), Err(Refusal::BodyTooLarge));
+        let line = vec![b'1'; MAX_LINE];
+        assert!(skip(Framing::Chunked, &line, 999).is_err());
+        let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(over)].concat();
+        assert_eq!(skip(Framing::Chunked, &trailers, 999), Err(Refusal::BodyTooLarge));
+    }
+}

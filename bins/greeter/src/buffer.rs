@@ -1,0 +1,52 @@
+//! What a connection has received and not yet used.
+
+use std::io;
+
+use crate::socket::Socket;
+
+/// Bytes asked for in one read. Nearly every request fits.
+const CHUNK: usize = 4096;
+
+/// A queue of bytes: filled from a socket, used up from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    /// Always initialised; what counts is `start..end`.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// What is there.
+    pub(crate) fn unused(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Uses up `count` bytes, at most all that are there.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.bytes.len() > CHUNK {
+                // One large request must not cost memory for the rest of the connection.
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Waits for more, at most until `limit` bytes are there. Says how many came; 0 is the
+    /// end of input.
+    pub(crate) fn fill(&mut self, socket: &Socket, limit: usize) -> io::Result<usize> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let want = CHUNK.min(limit.saturating_sub(self.end));
+        if self.bytes.len() < self.end + want {
+            self.bytes.resize(self.end + want, 0);
+        }
+        let count = socket.read(&mut self.bytes[self.end..self.end + want])?;
+        self.end += count;
+        Ok(count)
+    }
+}

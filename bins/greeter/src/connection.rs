@@ -1,0 +1,185 @@
+//! One connection: requests in, answers out, in order.
+//!
+//! | wait | limit | then |
+//! |---|---|---|
+//! | for a request | 75 s, longer than the load balancer's 60 s | closed |
+//! | for the rest of its head | 10 s from its first byte | 408, closed |
+//! | for its body | 10 s | 408, closed |
+//! | for the client to read its answer | 10 s | closed |
+//!
+//! The next request is not looked at before the last answer is written: a client that
+//! pipelines and does not read is simply not read from.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::body::Skip;
+use crate::buffer::Buffer;
+use crate::deadline::End;
+use crate::edge::Edge;
+use crate::request::{self, MAX_HEAD, Refusal, Request};
+use crate::response::{self, Answer, Connection as Header};
+use crate::socket::Socket;
+
+const IDLE: Duration = Duration::from_secs(75);
+const RECEIVE: Duration = Duration::from_secs(10);
+const SEND: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, a closing connection still listens.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Why a connection ends before its client closed it.
+enum Stop {
+    /// With an answer that says why.
+    Refused(Refusal),
+    /// Without one: nobody is there to read it.
+    Gone,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Refused(Refusal::TooSlow),
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// Serves a connection until one side ends it.
+pub(crate) fn serve(socket: Socket, edge: &Arc<Edge>) {
+    let mut connection = Connection { socket, input: Buffer::default(), output: Vec::new(), edge };
+    match connection.run() {
+        Ok(()) => connection.close(),
+        Err(Stop::Refused(refusal)) => connection.refuse(refusal),
+        Err(Stop::Gone) => {}
+    }
+}
+
+/// Answers 503 to a connection that is one too many.
+pub(crate) fn turn_away(socket: Socket, edge: &Arc<Edge>) {
+    let mut connection = Connection { socket, input: Buffer::default(), output: Vec::new(), edge };
+    connection.refuse(Refusal::TooManyConnections);
+}
+
+struct Connection<'a> {
+    socket: Socket,
+    input: Buffer,
+    output: Vec<u8>,
+    edge: &'a Arc<Edge>,
+}
+
+impl Connection<'_> {
+    fn run(&mut self) -> Result<(), Stop> {
+        while let Some(request) = self.read_head()? {
+            let _in_flight = self.edge.receive();
+            self.skip_body(&request)?;
+            self.socket.clear_deadline();
+
+            let (head_only, is_1_0) = (request.method == request::Method::Head, request.is_1_0);
+            let keep_alive = request.keep_alive;
+            let answer = self.edge.answer(request);
+            // Asked now: the drain may have begun while the answer was made.
+            let header = match keep_alive && !self.edge.shutdown.begun() {
+                false => Header::Close,
+                true if is_1_0 => Header::KeepAlive,
+                true => Header::Open,
+            };
+            if self.write(&answer, head_only, header).is_err() || header == Header::Close {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next request's head; `None` when the client has no more, or idles too long.
+    fn read_head(&mut self) -> Result<Option<Request>, Stop> {
+        if self.input.unused().is_empty() {
+            self.socket.set_deadline(IDLE, End::Reading);
+            match self.input.fill(&self.socket, MAX_HEAD) {
+                Ok(0) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
+                result => result?,
+            };
+        }
+        let mut waited = false;
+        loop {
+            if let Some((request, length)) = request::parse(self.input.unused())? {
+                self.input.consume(length);
+                return Ok(Some(request));
+            }
+            if !waited {
+                self.socket.set_deadline(RECEIVE, End::Reading);
+                waited = true;
+            }
+            loop {
+                let known = self.input.unused().len();
+                if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
+                    return Err(Refusal::Malformed("the request ends within its head").into());
+                }
+                if request::may_end(self.input.unused(), known) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Reads the body away. What follows it is the next request.
+    fn skip_body(&mut self, request: &Request) -> Result<(), Stop> {
+        let mut skip = Skip::new(request.body)?;
+        if skip.is_done() {
+            return Ok(());
+        }
+        self.socket.set_deadline(RECEIVE, End::Reading);
+        if request.expects_continue && self.input.unused().is_empty() {
+            self.socket.write_all(response::CONTINUE)?;
+        }
+        loop {
+            let used = skip.advance(self.input.unused())?;
+            self.input.consume(used);
+            if skip.is_done() {
+                return Ok(());
+            }
+            if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
+                return Err(Refusal::Malformed("the request ends within its body").into());
+            }
+        }
+    }
+
+    fn write(&mut self, answer: &Answer, head_only: bool, header: Header) -> io::Result<()> {
+        self.output.clear();
+        let output = &mut self.output;
+        self.edge.with_date(|date| response::write(output, answer, head_only, header, date));
+        self.socket.set_deadline(SEND, End::Both);
+        self.socket.write_all(&self.output)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if self.write(&refusal.into(), false, Header::Close).is_ok() {
+            self.close();
+        }
+    }
+
+    /// Closes so that the client can read what was written last: a socket closed with
+    /// input unread is reset, and a reset takes away what the client has not read yet
+    /// (RFC 9112, section 9.6).
+    fn close(&mut self) {
+        if self.socket.finish().is_err() {
+            return;
+        }
+        self.socket.set_deadline(LINGER, End::Both);
+        let mut scratch = [0; 2048];
+        let mut left = LINGER_BYTES;
+        while let Ok(count @ 1..) = self.socket.read(&mut scratch)
+            && count <= left
+        {
+            left -= count;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Which request gets which answer.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use chassis::Shutdown;
+use chassis::shutdown::Traffic;
+use may::go;
+
+use crate::request::{Method, Request, Target};
+use crate::response::{Answer, Date, Status};
+use crate::upstream::{BUDGET, Failure, Upstream};
+
+/// What all connections share.
+pub(crate) struct Edge {
+    pub(crate) host: String,
+    pub(crate) greeting: Upstream,
+    pub(crate) name: Upstream,
+    pub(crate) shutdown: Shutdown,
+    requests: AtomicU64,
+    in_flight: AtomicUsize,
+    date: Mutex<Date>,
+}
+
+impl Edge {
+    pub(crate) fn new(
+        host: String,
+        greeting: Upstream,
+        name: Upstream,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            host,
+            greeting,
+            name,
+            shutdown,
+            requests: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            date: Mutex::default(),
+        }
+    }
+
+    /// Answers a request whose body has been read.
+    pub(crate) fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        let plain = |status, body: &'static str| Answer { status, body: body.into() };
+        match (request.method, request.target) {
+            (Method::Options, _) => plain(Status::NoContent, ""),
+            (Method::Other, _) => {
+                plain(Status::MethodNotAllowed, "method not allowed: GET, HEAD or OPTIONS")
+            }
+            (_, Target::Health) if self.shutdown.begun() => {
+                plain(Status::ServiceUnavailable, "draining")
+            }
+            (_, Target::Health) => plain(Status::Ok, "ok"),
+            (_, Target::Greeting) => self.greet(request),
+        }
+    }
+
+    /// Asks both services at the same time: name on a coroutine of its own, greeting on
+    /// this one.
+    fn greet(self: &Arc<Self>, request: Request) -> Answer {
+        let deadline = Instant::now() + BUDGET;
+        let passed_on = Arc::new(request.passed_on);
+        let name = go!({
+            let (edge, passed_on) = (self.clone(), passed_on.clone());
+            move || edge.name.fetch(&passed_on, deadline)
+        });
+        let greeting = self.greeting.fetch(&passed_on, deadline);
+        let name = name.join().unwrap_or_else(|_| Err(self.name.crashed()));
+        match (greeting, name) {
+            (Ok(greeting), Ok(name)) => Answer {
+                status: Status::Ok,
+                body: format!("From {}: {greeting} {name}", self.host).into(),
+            },
+            (Err(Failure { status, text }), _) | (_, Err(Failure { status, text })) => {
+                Answer { status, body: text.into() }
+            }
+        }
+    }
+
+    /// Counts a request, until the guard is dropped as one in flight.
+    pub(crate) fn receive(&self) -> InFlight<'_> {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self)
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic { requests: self.requests.load(Relaxed), in_flight: self.in_flight.load(Relaxed) }
+    }
+
+    /// Calls `write` with the `Date` header's value.
+    pub(crate) fn with_date<T>(&self, write: impl FnOnce(&str) -> T) -> T {
+        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        write(date.at(SystemTime::now()))
+    }
+}
+
+/// A request received and not yet answered.
+pub(crate) struct InFlight<'a>(&'a Edge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,425 @@
+//! The grammar of a request's head (RFC 9112, sections 2 to 7). No I/O.
+
+use httparse::{Header, Status};
+use ureq::http::{HeaderName, HeaderValue};
+
+/// The longest head, in bytes.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+/// The longest request line, in bytes.
+const MAX_LINE: usize = 16 * 1024;
+/// The most headers.
+const MAX_HEADERS: usize = 128;
+
+/// What is passed on to the services behind: the context of a trace (W3C Trace Context and
+/// Baggage, Envoy's and the load balancer's request ids), and no more, because a leaf has
+/// room for 16 headers and two Envoys bring theirs.
+const PASSED_ON: [&str; 5] =
+    ["traceparent", "tracestate", "baggage", "x-request-id", "x-amzn-trace-id"];
+/// The most bytes passed on; a header that would exceed them stays behind.
+const MAX_PASSED_ON: usize = 2048;
+
+/// A request without its body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    /// HTTP/1.0, which closes unless asked not to.
+    pub(crate) is_1_0: bool,
+    /// Whether the client lets the connection live on.
+    pub(crate) keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+    pub(crate) body: Framing,
+    pub(crate) passed_on: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Head,
+    Options,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Health,
+    /// Any other path.
+    Greeting,
+}
+
+/// How the end of the body is found (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// After this many bytes; 0 is no body.
+    Length(u64),
+    Chunked,
+}
+
+/// Why a connection ends with an error answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// What is wrong with it, for the person who sent it.
+    Malformed(&'static str),
+    LineTooLong,
+    HeadTooLarge,
+    BodyTooLarge,
+    UnknownCoding,
+    UnknownVersion,
+    UnknownExpectation,
+    TooSlow,
+    TooManyConnections,
+}
+
+/// Parses the head at the front of `input`: the request and the length of its head, or
+/// `None` while the end of the head is not there.
+pub(crate) fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(input) {
+        Ok(Status::Complete(length)) if length <= MAX_HEAD => {
+            check_line_ends(&input[..length])?;
+            Ok(Some((Request::read(&parsed)?, length)))
+        }
+        Ok(Status::Partial) if line_too_long(input) => Err(Refusal::LineTooLong),
+        Ok(Status::Partial) if input.len() < MAX_HEAD => Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(Refusal::HeadTooLarge),
+        Err(httparse::Error::Version) if names_a_version(input) => Err(Refusal::UnknownVersion),
+        Err(httparse::Error::Version) => Err(Refusal::Malformed("bad HTTP version")),
+        Err(httparse::Error::HeaderName) => Err(Refusal::Malformed("bad header name")),
+        Err(httparse::Error::HeaderValue) => Err(Refusal::Malformed("bad header value")),
+        Err(_) => Err(Refusal::Malformed("bad request line")),
+    }
+}
+
+/// Whether a head may end in `input` at or after `from`: parsing again is worth it. A head
+/// that trickles in is so not parsed from its start with every byte.
+pub(crate) fn may_end(input: &[u8], from: usize) -> bool {
+    let tail = &input[from.saturating_sub(3)..];
+    input.len() >= MAX_HEAD
+        || (from < MAX_LINE && input.len() >= MAX_LINE)
+        || tail.windows(2).any(|w| w == b"\n\n")
+        || tail.windows(3).any(|w| w == b"\n\r\n")
+}
+
+/// The first line, blank lines before it included, is over its limit.
+fn line_too_long(input: &[u8]) -> bool {
+    input.len() > MAX_LINE && !input[..MAX_LINE].trim_ascii_start().contains(&b'\n')
+}
+
+/// A request line that ends with `HTTP/` digit `.` digit, as HTTP/2's preface does.
+fn names_a_version(input: &[u8]) -> bool {
+    let line = input.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next();
+    let version = line.and_then(|line| line.rsplit(|&b| b == b' ').next());
+    matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// Every line must end with CR LF. A bare LF is allowed to a recipient (RFC 9112, 2.2), but
+/// those who disagree on it can be set against each other.
+fn check_line_ends(head: &[u8]) -> Result<(), Refusal> {
+    let mut last = b'\r';
+    for &byte in head {
+        if byte == b'\n' && last != b'\r' {
+            return Err(Refusal::Malformed("a line ends without CR"));
+        }
+        last = byte;
+    }
+    Ok(())
+}
+
+impl Request {
+    fn read(parsed: &httparse::Request) -> Result<Self, Refusal> {
+        let is_1_0 = parsed.version == Some(0);
+        let method = match parsed.method {
+            Some("GET") => Method::Get,
+            Some("HEAD") => Method::Head,
+            Some("OPTIONS") => Method::Options,
+            _ => Method::Other,
+        };
+        let target = target(method, parsed.path.unwrap_or_default())?;
+
+        let mut fields = Fields::default();
+        for header in parsed.headers.iter() {
+            fields.read(header)?;
+        }
+        if fields.hosts != 1 && !(is_1_0 && fields.hosts == 0) {
+            return Err(Refusal::Malformed("exactly one Host header is required"));
+        }
+        let body = match (fields.chunked, fields.length) {
+            (true, Some(_)) => {
+                return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
+            }
+            (true, None) if is_1_0 => {
+                return Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0"));
+            }
+            (true, None) => Framing::Chunked,
+            (false, length) => Framing::Length(length.unwrap_or(0)),
+        };
+        Ok(Self {
+            method,
+            target,
+            is_1_0,
+            keep_alive: !fields.close && (!is_1_0 || fields.keep_alive),
+            // RFC 9110, 10.1.1: to be ignored in HTTP/1.0.
+            expects_continue: fields.expects_continue && !is_1_0,
+            body,
+            passed_on: fields.passed_on,
+        })
+    }
+}
+
+/// What the headers say.
+#[derive(Default)]
+struct Fields {
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    passed_on: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Fields {
+    fn read(&mut self, header: &Header) -> Result<(), Refusal> {
+        let (name, value) = (header.name, header.value.trim_ascii());
+        if name.eq_ignore_ascii_case("host") {
+            self.hosts += 1;
+            if !value.iter().all(|&b| is_host_byte(b)) {
+                return Err(Refusal::Malformed("bad Host"));
+            }
+        } else if name.eq_ignore_ascii_case("content-length") {
+            let length = content_length(value).ok_or(Refusal::Malformed("bad Content-Length"))?;
+            if self.length.is_some_and(|known| known != length) {
+                return Err(Refusal::Malformed("two values of Content-Length"));
+            }
+            self.length = Some(length);
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            if self.chunked {
+                return Err(Refusal::Malformed("chunked twice"));
+            }
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::UnknownCoding);
+            }
+            self.chunked = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                self.close |= option.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if name.eq_ignore_ascii_case("expect") {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::UnknownExpectation);
+            }
+            self.expects_continue = true;
+        } else if let Some(name) = PASSED_ON.iter().find(|p| p.eq_ignore_ascii_case(name)) {
+            self.pass_on(name, value);
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, name: &'static str, value: &[u8]) {
+        let known: usize = self.passed_on.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
+        // One of each: a client could otherwise fill a leaf's 16 with tracestates.
+        let again = self.passed_on.iter().any(|(n, _)| n == name);
+        if !again
+            && known + name.len() + value.len() <= MAX_PASSED_ON
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            self.passed_on.push((HeaderName::from_static(name), value));
+        }
+    }
+}
+
+/// What is asked for (RFC 9112, section 3.2).
+fn target(method: Method, target: &str) -> Result<Target, Refusal> {
+    let path = if target.starts_with('/') {
+        target
+    } else if let Some(rest) = absolute(target) {
+        rest.find('/').map_or("/", |slash| &rest[slash..])
+    } else if method == Method::Other || (method == Method::Options && target == "*") {
+        // CONNECT names an authority; it gets its 405.
+        "/"
+    } else {
+        return Err(Refusal::Malformed("bad request target"));
+    };
+    Ok(match path.split('?').next() {
+        Some("/health") => Target::Health,
+        _ => Target::Greeting,
+    })
+}
+
+/// What follows the scheme of an absolute target, as a client sends it to a proxy.
+fn absolute(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let known = ["http", "https"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
+    (known && !rest.is_empty()).then_some(rest)
+}
+
+/// Digits alone, and no more than fit.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// uri-host [ ":" port ] (RFC 3986, section 3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &str) -> Result<Option<(Request, usize)>, Refusal> {
+        parse(format!("{}\r\n\r\n", lines.replace('\n', "\r\n")).as_bytes())
+    }
+
+    fn request(lines: &str) -> Request {
+        head(lines).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn a_plain_request() {
+        assert_eq!(
+            request("GET / HTTP/1.1\nHost: greeter.test:80"),
+            Request {
+                method: Method::Get,
+                target: Target::Greeting,
+                is_1_0: false,
+                keep_alive: true,
+                expects_continue: false,
+                body: Framing::Length(0),
+                passed_on: vec![],
+            }
+        );
+    }
+
+    #[test]
+    fn every_prefix_of_a_head_is_partial() {
+        let whole = b"POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n";
+        for length in 0..whole.len() {
+            assert_eq!(parse(&whole[..length]), Ok(None), "{length} bytes");
+            assert!(!may_end(&whole[..length], 0), "{length} bytes");
+        }
+        assert!(may_end(whole, whole.len() - 1));
+        assert_eq!(parse(whole).unwrap().unwrap().1, whole.len());
+    }
+
+    #[test]
+    fn health_is_one_path() {
+        for (target, expected) in [
+            ("/health", Target::Health),
+            ("/health?deep=1", Target::Health),
+            ("http://greeter.test/health", Target::Health),
+            ("/health/", Target::Greeting),
+            ("/healthy", Target::Greeting),
+            ("/a/health", Target::Greeting),
+            ("http://greeter.test", Target::Greeting),
+        ] {
+            assert_eq!(request(&format!("GET {target} HTTP/1.1\nHost: x")).target, expected);
+        }
+        for bad in ["health", "*", "ftp://x/", "://x", "http://"] {
+            let refusal = Refusal::Malformed("bad request target");
+            assert_eq!(head(&format!("GET {bad} HTTP/1.1\nHost: x")), Err(refusal), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_connection_lives_on_or_not() {
+        for (lines, keep_alive) in [
+            ("GET / HTTP/1.1\nHost: x", true),
+            ("GET / HTTP/1.1\nHost: x\nConnection: close", false),
+            ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade , CLOSE", false),
+            ("GET / HTTP/1.1\nHost: x\nConnection: keep-alive\nConnection: close", false),
+            ("GET / HTTP/1.0", false),
+            ("GET / HTTP/1.0\nConnection: Keep-Alive", true),
+            ("GET / HTTP/1.0\nConnection: keep-alive, close", false),
+        ] {
+            assert_eq!(request(lines).keep_alive, keep_alive, "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_decides_where_a_body_ends_is_never_guessed() {
+        let post = |fields: &str| head(&format!("POST / HTTP/1.1\nHost: x\n{fields}"));
+        let body = |fields: &str| post(fields).unwrap().unwrap().0.body;
+        assert_eq!(body("Content-Length: 5"), Framing::Length(5));
+        assert_eq!(body("Content-Length: 5\nContent-Length: 5"), Framing::Length(5));
+        assert_eq!(body("Transfer-Encoding: Chunked"), Framing::Chunked);
+        for bad in [
+            "Content-Length: 5\nContent-Length: 6",
+            "Content-Length: 5, 5",
+            "Content-Length: +5",
+            "Content-Length: -5",
+            "Content-Length: 0x5",
+            "Content-Length: 5 5",
+            "Content-Length:",
+            "Content-Length: 18446744073709551616",
+            "Content-Length: 5\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\nTransfer-Encoding: chunked",
+            "Transfer-Encoding : chunked",
+            "Transfer-Encoding:\n chunked",
+        ] {
+            assert!(matches!(post(bad), Err(Refusal::Malformed(_))), "{bad}: {:?}", post(bad));
+        }
+        for unknown in ["gzip, chunked", "chunked, gzip", "xchunked", "identity", ""] {
+            let fields = format!("Transfer-Encoding: {unknown}");
+            assert_eq!(post(&fields), Err(Refusal::UnknownCoding), "{unknown}");
+        }
+        assert!(head("POST / HTTP/1.0\nTransfer-Encoding: chunked").is_err());
+    }
+
+    #[test]
+    fn one_host_and_a_good_one() {
+        assert!(head("GET / HTTP/1.1").is_err());
+        assert!(head("GET / HTTP/1.1\nHost: a\nHost: a").is_err());
+        assert!(head("GET / HTTP/1.1\nHost: a/b").is_err());
+        assert!(head("GET / HTTP/1.0\nHost: a\nHost: a").is_err());
+        assert!(head("GET / HTTP/1.1\nHost: [::1]:3000").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_http_1_is_refused_at_once() {
+        assert_eq!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Refusal::UnknownVersion));
+        assert_eq!(head("GET / HTTP/9.9\nHost: x"), Err(Refusal::UnknownVersion));
+        assert!(parse(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").is_err());
+        assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n").is_err());
+        assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n").is_err());
+        assert!(parse(b"GET / HTTP/1.1\nHost: x\n\n").is_err());
+    }
+
+    #[test]
+    fn limits_are_where_they_are_said_to_be() {
+        let headers =
+            |count: usize| head(&format!("GET / HTTP/1.1\nHost: x{}", "\nX: y".repeat(count - 1)));
+        assert!(headers(128).is_ok());
+        assert_eq!(headers(129), Err(Refusal::HeadTooLarge));
+
+        let line = |length: usize| parse(format!("GET /{}", "a".repeat(length - 5)).as_bytes());
+        assert_eq!(line(16 * 1024), Ok(None));
+        assert_eq!(line(16 * 1024 + 1), Err(Refusal::LineTooLong));
+
+        let large = |length: usize| {
+            let start = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
+            parse(format!("{start}{}\r\n\r\n", "a".repeat(length - start.len() - 4)).as_bytes())
+        };
+        assert!(large(64 * 1024).is_ok());
+        assert_eq!(large(64 * 1024 + 1), Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn the_trace_is_passed_on_and_nothing_else() {
+        let long = "x".repeat(MAX_PASSED_ON);
+        let request = request(&format!(
+            "GET / HTTP/1.1\nHost: x\nCookie: secret\nTraceParent: 00-a-b-01\n\
+             X-Request-Id: 7\nBaggage: {long}\nX-Request-Id: 8\nX-Forwarded-For: 1.2.3.4"
+        ));
+        let passed: Vec<_> =
+            request.passed_on.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(passed, [("traceparent", "00-a-b-01"), ("x-request-id", "7")]);
+    }
+}

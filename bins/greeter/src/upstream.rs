@@ -1,0 +1,206 @@
+//! One service to call: its callers, its limits, its failures.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chassis::log::{Limited, Log};
+use ureq::Agent;
+use ureq::http::{HeaderName, HeaderValue, Request, Uri};
+
+use crate::deadline::Deadlines;
+use crate::resolver::Resolver;
+use crate::response::Status;
+use crate::transport::{Call, CoConnector, LeaveItToTheConnector};
+
+/// A whole greeting may take this long.
+pub(crate) const BUDGET: Duration = Duration::from_secs(2);
+/// Calls to one service at a time; more fail with 503.
+const MAX_IN_FLIGHT: usize = 1024;
+/// The longest line taken for an answer, in bytes.
+const MAX_ANSWER: u64 = 4096;
+/// A caller that was not needed for this long is let go, and its connection with it.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
+/// Why a call failed, said plainly, and the status that tells a client so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    pub(crate) text: String,
+}
+
+/// A service behind this one.
+pub(crate) struct Upstream {
+    name: &'static str,
+    url: Uri,
+    resolver: Arc<Resolver>,
+    deadlines: Deadlines,
+    /// The last one back goes first. ureq looks through all the connections of an agent
+    /// for each request, so each agent has one.
+    callers: Mutex<VecDeque<Caller>>,
+    in_flight: AtomicUsize,
+    log: Log,
+    failed: Limited,
+}
+
+impl Upstream {
+    pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines, log: Log) -> Self {
+        Self {
+            name,
+            resolver: Resolver::new(&url),
+            url,
+            deadlines,
+            callers: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            log,
+            failed: Limited::new(),
+        }
+    }
+
+    /// The service's line, without the newline some put at its end.
+    pub(crate) fn fetch(
+        &self,
+        headers: &[(HeaderName, HeaderValue)],
+        deadline: Instant,
+    ) -> Result<String, Failure> {
+        let others = self.in_flight.fetch_add(1, Relaxed);
+        let result = if others < MAX_IN_FLIGHT {
+            self.call(headers, deadline)
+        } else {
+            Err((Status::ServiceUnavailable, "too many calls in flight".to_owned()))
+        };
+        self.in_flight.fetch_sub(1, Relaxed);
+        result.map_err(|(status, cause)| self.failure(status, &cause))
+    }
+
+    /// A call that ended in a panic.
+    pub(crate) fn crashed(&self) -> Failure {
+        self.failure(Status::BadGateway, "the call crashed")
+    }
+
+    fn failure(&self, status: Status, cause: &str) -> Failure {
+        let fields: [(&str, &dyn std::fmt::Display); 3] =
+            [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
+        self.failed.event(self.log, "upstream failed", &fields);
+        Failure { status, text: format!("{} ({}): {cause}", self.name, self.url) }
+    }
+
+    fn call(
+        &self,
+        headers: &[(HeaderName, HeaderValue)],
+        deadline: Instant,
+    ) -> Result<String, (Status, String)> {
+        let caller = self.callers().pop_back();
+        let mut caller = caller.unwrap_or_else(|| Caller::new(&self.resolver, &self.deadlines));
+        let mut result = caller.call(&self.url, headers, deadline);
+        if result.is_err() && caller.was_stale() {
+            result = caller.call(&self.url, headers, deadline);
+        }
+        let now = Instant::now();
+        caller.used = now;
+        let mut callers = self.callers();
+        callers.push_back(caller);
+        while callers.front().is_some_and(|c| now.duration_since(c.used) > MAX_IDLE) {
+            callers.pop_front();
+        }
+        drop(callers);
+        result.map_err(|error| describe(&error))
+    }
+
+    fn callers(&self) -> std::sync::MutexGuard<'_, VecDeque<Caller>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One call at a time, on one connection that it keeps.
+struct Caller {
+    agent: Agent,
+    call: Arc<Call>,
+    used: Instant,
+}
+
+impl Caller {
+    fn new(resolver: &Arc<Resolver>, deadlines: &Deadlines) -> Self {
+        let call = Call::new();
+        let config = Agent::config_builder()
+            .proxy(None) // never by way of HTTP_PROXY
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("greeter/", env!("CARGO_PKG_VERSION")))
+            .accept("") // a leaf takes few headers: send none that say nothing
+            .accept_encoding("")
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            // Room for the longest answer with its head, and for what is passed on.
+            .input_buffer_size(8 * 1024)
+            .max_response_header_size(4 * 1024)
+            .output_buffer_size(4 * 1024)
+            .build();
+        let connector = CoConnector {
+            call: call.clone(),
+            resolver: resolver.clone(),
+            deadlines: deadlines.clone(),
+        };
+        let agent = Agent::with_parts(config, connector, LeaveItToTheConnector);
+        Self { agent, call, used: Instant::now() }
+    }
+
+    fn call(
+        &self,
+        url: &Uri,
+        headers: &[(HeaderName, HeaderValue)],
+        deadline: Instant,
+    ) -> Result<String, ureq::Error> {
+        self.call.begin(deadline);
+        let mut request = Request::get(url.clone()).body(())?;
+        request.headers_mut().extend(headers.iter().cloned());
+        let mut response = self.agent.run(request)?;
+        if response.status() != 200 {
+            return Err(bad_answer(format!("answered {}", response.status())));
+        }
+        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
+        line(bytes).map_err(|what| bad_answer(what.to_owned()))
+    }
+
+    /// The last call failed because the connection it had kept was dead, before any byte
+    /// of an answer: safe to ask again, on a new one.
+    fn was_stale(&self) -> bool {
+        !self.call.connected.load(Relaxed) && !self.call.answered.load(Relaxed)
+    }
+}
+
+/// One line of text, or what is wrong with it.
+fn line(bytes: Vec<u8>) -> Result<String, &'static str> {
+    let mut line = String::from_utf8(bytes).map_err(|_| "the answer is not UTF-8")?;
+    line.truncate(line.trim_end_matches(['\r', '\n']).len());
+    if line.is_empty() {
+        return Err("the answer is empty");
+    }
+    if line.contains(char::is_control) {
+        return Err("the answer holds control characters");
+    }
+    Ok(line)
+}
+
+fn bad_answer(text: String) -> ureq::Error {
+    ureq::Error::Io(io::Error::new(ErrorKind::InvalidData, text))
+}
+
+/// The status and the words for a failed call.
+fn describe(error: &ureq::Error) -> (Status, String) {
+    let gateway = |text: &str| (Status::BadGateway, text.to_owned());
+    match error {
+        ureq::Error::Io(error) => match error.kind() {
+            ErrorKind::TimedOut => (Status::GatewayTimeout, "no answer in time".to_owned()),
+            ErrorKind::ConnectionRefused => gateway("connection refused"),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => gateway("connection reset"),
+            ErrorKind::UnexpectedEof => gateway("connection closed before the end of the answer"),
+            _ => (Status::BadGateway, error.to_string()),
+        },
+        ureq::Error::BodyExceedsLimit(_) => gateway("the answer is over 4 KiB"),
+        ureq::Error::LargeResponseHeader(..) => gateway("the answer's head is over 4 KiB"),
+        error => (Status::BadGateway, format!("not an HTTP answer: {error}")),
+    }
+}

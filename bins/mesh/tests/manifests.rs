@@ -1,0 +1,424 @@
+//! Holds `copilot/` against the rest of the repository.
+//!
+//! Copilot says nothing about a field it does not know, turns a duration without a unit
+//! into zero, and notices a wrong port or build target only in the middle of a
+//! deployment, if at all. So these tests read the manifests, and the `Dockerfile` they
+//! build, and compare. The tables come first; the tests below them; the helpers last.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use yaml_rust2::{Yaml, YamlLoader};
+
+const APPLICATION: &str = "greeting-application";
+
+struct Service {
+    /// Folder below `copilot/`, name of the service, and its host name in Service Connect.
+    name: &'static str,
+    kind: &'static str,
+    /// Stage of the `Dockerfile`.
+    target: &'static str,
+}
+
+const SERVICES: [Service; 3] = [
+    Service { name: "name-service", kind: "Backend Service", target: "name" },
+    Service { name: "greeting-service", kind: "Backend Service", target: "greeting" },
+    Service { name: "greeter-service", kind: "Load Balanced Web Service", target: "greeter" },
+];
+
+/// The services that greeter calls, and the variables it learns their addresses from.
+const UPSTREAMS: [(&str, &str); 2] =
+    [("GREETING_URL", "greeting-service"), ("NAME_URL", "name-service")];
+
+/// What every service has, whatever else it is.
+const IN_EVERY_SERVICE: [(&str, &str); 14] = [
+    ("image.build.dockerfile", "Dockerfile"),
+    ("image.build.context", "."),
+    ("image.port", "3000"),
+    ("image.healthcheck.interval", "5s"),
+    ("image.healthcheck.timeout", "2s"),
+    ("image.healthcheck.retries", "2"),
+    ("image.healthcheck.start_period", "0s"),
+    ("cpu", "256"),
+    ("memory", "512"),
+    ("platform", "linux/arm64"),
+    ("count", "2"),
+    ("exec", "false"),
+    ("network.connect", "true"),
+    ("storage.readonly_fs", "true"),
+];
+
+/// What only greeter has: it stands behind the load balancer.
+const BEHIND_THE_LOAD_BALANCER: [(&str, &str); 8] = [
+    ("http.path", "/"),
+    ("http.deregistration_delay", "10s"),
+    ("http.healthcheck.path", "/health"),
+    ("http.healthcheck.healthy_threshold", "2"),
+    ("http.healthcheck.unhealthy_threshold", "2"),
+    ("http.healthcheck.interval", "5s"),
+    ("http.healthcheck.timeout", "2s"),
+    ("http.healthcheck.grace_period", "0s"),
+];
+
+/// Copilot's manifest has no field for these two: they are written into the task
+/// definition itself.
+const TASKDEF_OVERRIDES: [(&str, &str); 2] = [
+    ("ContainerDefinitions[0].PortMappings[0].AppProtocol", "http"),
+    ("ContainerDefinitions[0].StopTimeout", "15"),
+];
+
+/// The durations, and the seconds that AWS takes.
+const DURATIONS: [(&str, RangeInclusive<u64>); 7] = [
+    ("image.healthcheck.interval", 5..=300),
+    ("image.healthcheck.timeout", 2..=60),
+    ("image.healthcheck.start_period", 0..=300),
+    ("http.healthcheck.interval", 5..=300),
+    ("http.healthcheck.timeout", 2..=120),
+    ("http.healthcheck.grace_period", 0..=2_147_483_647),
+    ("http.deregistration_delay", 0..=3600),
+];
+
+/// The fields that Copilot knows, by section: `""` is the top level, `[]` are the items of
+/// a list. They are the `yaml` tags of the structs in its `internal/pkg/manifest`. Sections
+/// that we do not use are left out.
+const KNOWN_FIELDS: [(&str, &str); 10] = [
+    (
+        "",
+        "name type image entrypoint command http cpu memory platform count exec variables \
+         env_file secrets storage logging sidecars network publish taskdef_overrides \
+         deployment observability environments",
+    ),
+    ("image", "build location credentials labels depends_on port healthcheck"),
+    ("image.build", "context dockerfile args target cache_from"),
+    ("image.healthcheck", "command interval retries timeout start_period"),
+    (
+        "http",
+        "alb path version healthcheck stickiness alias deregistration_delay target_container \
+         target_port allowed_source_ips hosted_zone redirect_to_https additional_rules",
+    ),
+    (
+        "http.healthcheck",
+        "path port success_codes healthy_threshold unhealthy_threshold interval timeout \
+         grace_period",
+    ),
+    ("network", "vpc connect"),
+    ("storage", "ephemeral readonly_fs volumes"),
+    ("deployment", "rolling"),
+    ("taskdef_overrides[]", "path value"),
+];
+
+/// Sections whose fields are names of our own choosing.
+const FREE_SECTIONS: [&str; 2] = ["variables", "secrets"];
+
+#[test]
+fn the_workspace_names_the_application() {
+    Manifest::read("copilot/.workspace").expect("application", APPLICATION);
+}
+
+#[test]
+fn the_environment_is_named_as_its_folder() {
+    let environment = Manifest::read("copilot/environments/test/manifest.yml");
+    environment.expect("name", "test");
+    environment.expect("type", "Environment");
+    environment.expect("observability.container_insights", "false");
+}
+
+#[test]
+fn every_folder_is_a_service_and_every_service_has_its_folder() {
+    let found: BTreeSet<String> = fs::read_dir(repository().join("copilot"))
+        .expect("copilot/ can be read")
+        .map(|entry| entry.expect("copilot/ can be listed"))
+        .filter(|entry| entry.path().join("manifest.yml").is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let expected = SERVICES.iter().map(|service| service.name.to_owned()).collect();
+
+    assert_eq!(found, expected, "folders with a manifest.yml below copilot/");
+}
+
+#[test]
+fn names_and_types_are_right() {
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        manifest.expect("name", service.name);
+        manifest.expect("type", service.kind);
+    }
+}
+
+#[test]
+fn only_fields_that_copilot_knows_are_used() {
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        visit(&manifest.root, "", &mut |section, value| {
+            let Yaml::Hash(fields) = value else { return };
+            if FREE_SECTIONS.contains(&section) {
+                return;
+            }
+            let Some((_, known)) = KNOWN_FIELDS.iter().find(|(name, _)| *name == section) else {
+                panic!("{manifest}: section {section:?} is not in this test's KNOWN_FIELDS");
+            };
+            for field in fields.keys().map(scalar) {
+                assert!(
+                    known.split_whitespace().any(|name| name == field),
+                    "{manifest}: Copilot would ignore {field:?} in section {section:?}; \
+                     it knows: {known}"
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn the_values_are_those_of_the_design() {
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        for (field, value) in IN_EVERY_SERVICE {
+            manifest.expect(field, value);
+        }
+        for (field, value) in BEHIND_THE_LOAD_BALANCER {
+            if service.is_behind_the_load_balancer() {
+                manifest.expect(field, value);
+            }
+        }
+    }
+}
+
+#[test]
+fn service_connect_speaks_http_and_tasks_may_drain() {
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        let overrides: Vec<(String, String)> = manifest
+            .list("taskdef_overrides")
+            .iter()
+            .map(|rule| (scalar(&rule["path"]), scalar(&rule["value"])))
+            .collect();
+        let expected = TASKDEF_OVERRIDES.map(|(path, value)| (path.to_owned(), value.to_owned()));
+
+        assert_eq!(overrides, expected, "{manifest}: taskdef_overrides");
+    }
+}
+
+#[test]
+fn every_duration_has_a_unit_and_aws_takes_it() {
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        for (field, allowed) in DURATIONS {
+            let Some(text) = manifest.find(field).map(scalar) else {
+                continue;
+            };
+            let Some(seconds) = seconds(&text) else {
+                panic!(
+                    "{manifest}: {field} is {text:?}; expected a number and a unit, as in 5s \
+                     (Copilot takes a bare number for nanoseconds, which is 0)"
+                );
+            };
+            assert!(
+                allowed.contains(&seconds),
+                "{manifest}: {field} is {text:?}; AWS takes {allowed:?} seconds"
+            );
+        }
+    }
+}
+
+#[test]
+fn dockerfile_and_manifests_agree() {
+    let stages = Stage::read_all("Dockerfile");
+
+    for service in &SERVICES {
+        let manifest = service.manifest();
+        manifest.expect("image.build.target", service.target);
+
+        let target = service.target;
+        let Some(stage) = stages.iter().find(|stage| stage.name == target) else {
+            let names: Vec<_> = stages.iter().map(|stage| &stage.name).collect();
+            panic!("{manifest}: image.build.target is {target:?}; Dockerfile has only {names:?}");
+        };
+        assert_eq!(stage.base, "scratch", "Dockerfile: base image of stage {target}");
+
+        let port = manifest.text("image.port");
+        assert_eq!(
+            stage.exposed,
+            [port.as_str()],
+            "{manifest}: image.port is {port}; expected what stage {target} of Dockerfile EXPOSEs"
+        );
+
+        let [binary] = stage.copied.as_slice() else {
+            panic!("Dockerfile: stage {target} copies {:?}; expected one file", stage.copied);
+        };
+        let command: Vec<String> =
+            manifest.list("image.healthcheck.command").iter().map(scalar).collect();
+        assert_eq!(
+            command,
+            ["CMD", binary, "healthcheck"],
+            "{manifest}: image.healthcheck.command; expected the file that stage {target} of \
+             Dockerfile copies in"
+        );
+    }
+}
+
+#[test]
+fn greeter_calls_the_backend_services_where_they_listen() {
+    let greeter = Manifest::read("copilot/greeter-service/manifest.yml");
+
+    for (variable, name) in UPSTREAMS {
+        let upstream = Manifest::read(&format!("copilot/{name}/manifest.yml"));
+        upstream.expect("type", "Backend Service");
+        let url = format!("http://{}:{}", upstream.text("name"), upstream.text("image.port"));
+        greeter.expect(&format!("variables.{variable}"), &url);
+    }
+}
+
+impl Service {
+    fn manifest(&self) -> Manifest {
+        Manifest::read(&format!("copilot/{}/manifest.yml", self.name))
+    }
+
+    fn is_behind_the_load_balancer(&self) -> bool {
+        self.kind == "Load Balanced Web Service"
+    }
+}
+
+/// A YAML file that knows its own name, for the messages. A field's path is the names on
+/// the way to it, joined by dots: `image.healthcheck.interval`.
+struct Manifest {
+    file: String,
+    root: Yaml,
+}
+
+impl Manifest {
+    fn read(file: &str) -> Self {
+        let documents = YamlLoader::load_from_str(&read(file))
+            .unwrap_or_else(|error| panic!("{file} is not YAML: {error}"));
+        let [root] = documents.as_slice() else {
+            panic!("{file} holds {} YAML documents; expected one", documents.len());
+        };
+        Self { file: file.to_owned(), root: root.clone() }
+    }
+
+    fn find(&self, path: &str) -> Option<&Yaml> {
+        let value = path.split('.').fold(&self.root, |section, name| &section[name]);
+        (!value.is_badvalue()).then_some(value)
+    }
+
+    fn field(&self, path: &str) -> &Yaml {
+        self.find(path).unwrap_or_else(|| panic!("{self}: {path} is missing"))
+    }
+
+    fn list(&self, path: &str) -> &[Yaml] {
+        self.field(path).as_vec().unwrap_or_else(|| panic!("{self}: {path} must be a list"))
+    }
+
+    fn text(&self, path: &str) -> String {
+        scalar(self.field(path))
+    }
+
+    fn expect(&self, path: &str, expected: &str) {
+        let found = self.text(path);
+        assert!(found == expected, "{self}: {path} is {found:?}; expected {expected:?}");
+    }
+}
+
+impl std::fmt::Display for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)
+    }
+}
+
+/// A stage of a Dockerfile, as far as the manifests have to do with it.
+struct Stage {
+    name: String,
+    base: String,
+    /// Where the files it copies in end up.
+    copied: Vec<String>,
+    /// Ports, without the protocol.
+    exposed: Vec<String>,
+}
+
+impl Stage {
+    fn read_all(file: &str) -> Vec<Self> {
+        let mut stages: Vec<Self> = Vec::new();
+        for line in read(file).replace("\\\n", " ").lines() {
+            // `--platform=...` and the like tell us nothing.
+            let words: Vec<&str> =
+                line.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+            match (words.as_slice(), stages.last_mut()) {
+                (["FROM", base, name @ ..], _) => stages.push(Self {
+                    name: name.last().copied().unwrap_or_default().to_owned(),
+                    base: (*base).to_owned(),
+                    copied: Vec::new(),
+                    exposed: Vec::new(),
+                }),
+                (["COPY", source, destination], Some(stage)) => {
+                    stage.copied.push(copied_to(source, destination));
+                }
+                (["EXPOSE", ports @ ..], Some(stage)) => {
+                    let number = |port: &&str| port.trim_end_matches("/tcp").to_owned();
+                    stage.exposed.extend(ports.iter().map(number));
+                }
+                _ => {}
+            }
+        }
+        stages
+    }
+}
+
+/// `COPY /out/name /` and `COPY /out/name /name` do the same.
+fn copied_to(source: &str, destination: &str) -> String {
+    match destination.strip_suffix('/') {
+        Some(folder) => format!("{folder}/{}", source.rsplit('/').next().unwrap_or(source)),
+        None => destination.to_owned(),
+    }
+}
+
+/// Calls `look` with every value below `value`, itself included, and with its path.
+fn visit(value: &Yaml, path: &str, look: &mut impl FnMut(&str, &Yaml)) {
+    look(path, value);
+    match value {
+        Yaml::Hash(fields) => {
+            for (name, field) in fields {
+                let name = scalar(name);
+                let below = if path.is_empty() { name } else { format!("{path}.{name}") };
+                visit(field, &below, look);
+            }
+        }
+        Yaml::Array(items) => {
+            for item in items {
+                visit(item, &format!("{path}[]"), look);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A number, a truth value or a string, as it is written.
+fn scalar(value: &Yaml) -> String {
+    match value {
+        Yaml::String(text) | Yaml::Real(text) => text.clone(),
+        Yaml::Integer(number) => number.to_string(),
+        Yaml::Boolean(truth) => truth.to_string(),
+        other => panic!("{other:?} is neither a number, a truth value nor a string"),
+    }
+}
+
+/// The seconds in `5s`, `2m` or `1h`; none where the unit is missing.
+fn seconds(duration: &str) -> Option<u64> {
+    let (number, unit) = duration.split_at_checked(duration.len().checked_sub(1)?)?;
+    let in_seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some(number.parse::<u64>().ok()? * in_seconds)
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(repository().join(file))
+        .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
