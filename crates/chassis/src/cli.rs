@@ -36,7 +36,7 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(|a| a.to_str()).collect();
     match arguments[..] {
-        [] | [Some("serve")] => serve(service, &env, port::EVERYWHERE),
+        [] | [Some("serve")] => serve(service, &env, port::EVERYWHERE, &Shutdown::on_signals()),
         [Some("healthcheck")] => match settings::port(&env).map(healthcheck::check) {
             Ok(Ok(line)) => say(&line),
             Ok(Err(line)) => fail(service.name, 1, &line),
@@ -51,18 +51,22 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
     }
 }
 
-/// Serves on `addresses` until SIGTERM or SIGINT. The exit code: 0 after a drain, 78 for
-/// a bad setting, 1 for anything else.
+/// Serves on `addresses` until `shutdown` has drained the service. The exit code: 0 after
+/// the drain, 78 for a bad setting, 1 for anything else.
 #[must_use]
-pub fn serve<S>(service: &Service<S>, env: Env, addresses: &[IpAddr]) -> ExitCode {
+pub fn serve<S>(
+    service: &Service<S>,
+    env: Env,
+    addresses: &[IpAddr],
+    shutdown: &Shutdown,
+) -> ExitCode {
     let (settings, port) = match (service.settings)(env).and_then(|s| Ok((s, settings::port(env)?)))
     {
         Ok(both) => both,
         Err(invalid) => return fail(service.name, CONFIG, &invalid.to_string()),
     };
-    let shutdown = Shutdown::on_signals();
     raise_open_files_limit();
-    let run = |ports| (service.run)(settings, ports, &shutdown);
+    let run = |ports| (service.run)(settings, ports, shutdown);
     match Port::take(addresses, port).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(service.name, 1, &error.to_string()),

@@ -1,0 +1,29 @@
+//! A task's own process: one service, on loopback, for as long as its supervisor lives.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+use std::thread;
+
+use chassis::{Shutdown, cli};
+
+use crate::arguments::Service;
+
+/// Serves until SIGTERM has drained it.
+pub(crate) fn run(service: Service) -> ExitCode {
+    let shutdown = Shutdown::on_signals();
+    thread::spawn(end_with_supervisor);
+    let at = &[IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    match service {
+        Service::Name => cli::serve(&name::SERVICE, &cli::env, at, &shutdown),
+        Service::Greeting => cli::serve(&greeting::SERVICE, &cli::env, at, &shutdown),
+        Service::Greeter => cli::serve(&greeter::SERVICE, &cli::env, at, &shutdown),
+    }
+}
+
+/// The supervisor holds the other end of standard input and never writes to it: when it
+/// ends, by whatever means, the kernel closes it, and no task is left behind.
+fn end_with_supervisor() {
+    while let Ok(1..) = std::io::stdin().read(&mut [0; 64]) {}
+    std::process::exit(1);
+}
