@@ -97,7 +97,7 @@ pub(crate) fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
 pub(crate) fn may_end(input: &[u8], from: usize) -> bool {
     let tail = &input[from.saturating_sub(3)..];
     input.len() >= MAX_HEAD
-        || (from < MAX_LINE && input.len() >= MAX_LINE)
+        || (from <= MAX_LINE && input.len() > MAX_LINE)
         || tail.windows(2).any(|w| w == b"\n\n")
         || tail.windows(3).any(|w| w == b"\n\r\n")
 }
@@ -306,6 +306,11 @@ mod tests {
             assert!(!may_end(&whole[..length], 0), "{length} bytes");
         }
         assert!(may_end(whole, whole.len() - 1));
+        // However it is cut into reads, the limits are noticed.
+        let endless = vec![b'a'; MAX_HEAD];
+        for known in [MAX_LINE - 1, MAX_LINE, MAX_HEAD - 1] {
+            assert_eq!(may_end(&endless[..=known], known), known != MAX_LINE - 1, "{known}");
+        }
         assert_eq!(parse(whole).unwrap().unwrap().1, whole.len());
     }
 

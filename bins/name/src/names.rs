@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn there_are_thousands_of_names_each_once() {
         let names: Vec<_> = (0..COUNT).map(get).collect();
-        assert!(COUNT >= 3_000, "{COUNT} names");
+        const { assert!(COUNT >= 3_000) };
         assert_eq!(names, FILE.lines().filter(|l| !l.starts_with('#')).collect::<Vec<_>>());
         let mut seen = HashSet::new();
         for name in names {

@@ -1,0 +1,182 @@
+//! The edge's HTTP: bytes in, bytes out, on a real socket.
+
+use crate::common::{GREETING, answer, greeter, peers};
+use harness::Client;
+
+const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
+const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
+
+/// What comes back for requests after which the connection lives on.
+#[test]
+fn requests_and_their_answers() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let greeted = answer("200 OK", "", GREETING);
+    let refused = answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED);
+    let healthy = answer("200 OK", "", "ok");
+    let many = "X: y\r\n".repeat(99);
+    let cookie = format!("Cookie: {}\r\n", "c".repeat(48 * 1024));
+    let chunked = "5\r\nhello\r\n0\r\nTrailer: x\r\n\r\n";
+    let long = "x".repeat(64 * 1024);
+
+    let mut client = Client::connect(address);
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
+        ("GET /any/path?query HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
+        ("GET http://x/any HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
+        ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &healthy),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), &greeted),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"), &greeted),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(), &refused),
+        (format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n{long}"), &refused),
+        (
+            format!("DELETE / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+            &refused,
+        ),
+        ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &refused),
+        ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc".to_owned(), &greeted),
+    ] {
+        assert_eq!(client.send(&request).answer(), *expected, "{request:.80}");
+    }
+
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.head(), greeted.strip_suffix(GREETING).unwrap());
+    for target in ["/", "*"] {
+        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let expected = format!(
+            "HTTP/1.1 204 No Content\r\nDate: DATE\r\nX-Content-Type-Options: nosniff\r\n\
+             Cache-Control: no-store\r\n{ALLOW}\r\n"
+        );
+        assert_eq!(client.head(), expected);
+    }
+    // HTTP/1.0 that asks for it.
+    client.send("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+    assert_eq!(client.answer(), answer("200 OK", "Connection: keep-alive\r\n", GREETING));
+    client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.answer(), healthy);
+}
+
+/// What comes back for requests that end the connection.
+#[test]
+fn requests_that_end_the_connection() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let many = "X: y\r\n".repeat(128);
+    let (long, huge) = ("a".repeat(16 * 1024), "a".repeat(64 * 1024));
+    let bad = |what: &'static str| ("400 Bad Request", what);
+    let head_too_large =
+        ("431 Request Header Fields Too Large", "head over 64 KiB, or more than 128 headers");
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+
+    for (request, (status, text)) in [
+        ("GET / HTTP/1.0\r\n\r\n".into(), ("200 OK", GREETING)),
+        ("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, CLOSE\r\n\r\n".into(), ("200 OK", GREETING)),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), head_too_large),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nA: {huge}\r\n\r\n"), head_too_large),
+        (format!("GET /{long} HTTP/1.1\r\n"), ("414 URI Too Long", "request line over 16 KiB")),
+        ("GET /\r\n\r\n".into(), bad("bad request line")),
+        ("GET  / HTTP/1.1\r\n\r\n".into(), bad("bad request line")),
+        ("\x16\x03\x01\x02\0\x01\0".into(), bad("bad request line")),
+        ("GET / HTTP/1.1\r\nHost : x\r\n\r\n".into(), bad("bad header name")),
+        ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n".into(), bad("bad header name")),
+        ("GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n".into(), bad("bad header value")),
+        ("GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n".into(), bad("bad header value")),
+        ("GET / HTTP/1.1\nHost: x\n\n".into(), bad("a line ends without CR")),
+        ("GET / HTTP/1.1\r\n\r\n".into(), bad("exactly one Host header is required")),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n".into(),
+            bad("exactly one Host header is required"),
+        ),
+        (
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+            ("505 HTTP Version Not Supported", "this is HTTP/1.1"),
+        ),
+        (
+            "GET / HTTP/9.9\r\nHost: x\r\n\r\n".into(),
+            ("505 HTTP Version Not Supported", "this is HTTP/1.1"),
+        ),
+        (post("Content-Length: -1"), bad("bad Content-Length")),
+        (post("Content-Length: 99999999999999999999"), bad("bad Content-Length")),
+        (post("Content-Length: 1\r\nContent-Length: 2"), bad("two values of Content-Length")),
+        (
+            post("Content-Length: 1\r\nTransfer-Encoding: chunked"),
+            bad("both Transfer-Encoding and Content-Length"),
+        ),
+        (
+            post("Transfer-Encoding: gzip"),
+            ("501 Not Implemented", "Transfer-Encoding other than chunked"),
+        ),
+        (post("Transfer-Encoding: chunked\r\n\r\nx"), bad("bad chunk size")),
+        (post("Content-Length: 65537"), ("413 Content Too Large", "body over 64 KiB")),
+        (post("Expect: a-miracle"), ("417 Expectation Failed", "Expect other than 100-continue")),
+    ] {
+        let mut client = Client::connect(address);
+        client.send(&request);
+        let expected = answer(status, "Connection: close\r\n", text);
+        assert_eq!(client.answer(), expected, "{request:.80}");
+        assert!(client.is_closed(), "{request:.80}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let mut client = Client::connect(address);
+    client.send(
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n\
+         POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello\
+         GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n\
+         GET /never HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
+    assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(client.answer(), answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED));
+    assert_eq!(client.answer(), answer("200 OK", "Connection: close\r\n", "ok"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_half_closes_is_still_answered() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let mut client = Client::connect(address);
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").finish();
+    assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_gets_it() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let mut client = Client::connect(address);
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n");
+    assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("hello");
+    assert_eq!(client.answer(), answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED));
+}
+
+#[test]
+fn connections_over_the_limit_are_turned_away_until_one_ends() {
+    let (greeting, name) = peers();
+    let mut command = crate::common::command(&greeting.url(), &name.url());
+    let (_process, address) = harness::Process::serve(command.env("MAX_CONNECTIONS", "2"));
+    let health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut open = [Client::connect(address), Client::connect(address)];
+    for client in &mut open {
+        assert_eq!(client.send(health).answer(), answer("200 OK", "", "ok"));
+    }
+    let mut third = Client::connect(address);
+    let busy = "Retry-After: 1\r\nConnection: close\r\n";
+    let expected = answer("503 Service Unavailable", busy, "too many connections");
+    assert_eq!(third.answer(), expected);
+    assert!(third.is_closed());
+
+    let [first, _second] = open;
+    drop(first);
+    // The server sees the end of the first a moment later.
+    let end = std::time::Instant::now() + harness::PATIENCE;
+    while harness::get(address, "/health").0 == 503 {
+        assert!(std::time::Instant::now() < end, "its place is never free again");
+    }
+}

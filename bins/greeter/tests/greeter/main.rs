@@ -1,0 +1,6 @@
+//! The tests of greeter's real binary, over real sockets.
+
+mod common;
+mod contract;
+mod edge;
+mod upstream;

@@ -1,0 +1,94 @@
+//! A client that sees every byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use crate::PATIENCE;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects.
+    #[must_use]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("connects");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.stream.get_mut().write_all(bytes.as_ref()).expect("the peer takes it");
+        self
+    }
+
+    /// Sends the end of input; answers can still be read.
+    pub fn finish(&mut self) -> &mut Self {
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("still connected");
+        self
+    }
+
+    /// Reads one answer, head and body, as its `Content-Length` says. The date, once seen
+    /// to be one, is replaced by `DATE`.
+    #[must_use]
+    pub fn answer(&mut self) -> String {
+        let head = self.head();
+        let mut body = vec![0; content_length(&head)];
+        self.stream.read_exact(&mut body).expect("the whole body");
+        head + &String::from_utf8(body).expect("a UTF-8 body")
+    }
+
+    /// Reads the answer to a HEAD request, or one without a body.
+    #[must_use]
+    pub fn head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let mut line = String::new();
+            let count = self.stream.read_line(&mut line).expect("a line of UTF-8 in time");
+            assert!(count > 0, "the connection ended after {head:?}");
+            head += &undated(line);
+        }
+        head
+    }
+
+    /// Whether the peer has closed the connection, having sent nothing more.
+    #[must_use]
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        // A reset is as much an end as a FIN.
+        let _ = self.stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
+        true
+    }
+}
+
+/// One GET on a connection of its own: status and body.
+#[must_use]
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut client = Client::connect(address);
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
+    let answer = client.answer();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head[9..12].parse().expect("a status"), body.to_owned())
+}
+
+fn content_length(head: &str) -> usize {
+    let lower = head.to_ascii_lowercase();
+    let value = lower
+        .split("\r\ncontent-length: ")
+        .nth(1)
+        .map_or("0", |rest| rest.split("\r\n").next().unwrap_or_default());
+    value.parse().expect("a Content-Length that is a number")
+}
+
+/// `Date: Sun, 06 Nov 1994 08:49:37 GMT` without what changes.
+fn undated(line: String) -> String {
+    let Some(date) = line.strip_prefix("Date: ") else { return line };
+    assert!(date.len() == 31 && date.ends_with(" GMT\r\n"), "no date: {date:?}");
+    "Date: DATE\r\n".to_owned()
+}

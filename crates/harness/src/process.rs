@@ -1,0 +1,129 @@
+//! Real processes.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::PATIENCE;
+
+/// A process that is killed when the test is done with it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// What a process left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(command: &mut Command) -> Finished {
+    let output = command.stdin(Stdio::null()).output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Finished {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+impl Process {
+    /// Starts a command and collects the lines of its standard output.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Starts a service with `PORT=0`, and waits until it listens: its IPv4 address.
+    #[must_use]
+    pub fn serve(command: &mut Command) -> (Self, SocketAddr) {
+        let process = Self::start(command.env("PORT", "0"));
+        let start = process.line(|line| line.contains(r#""event":"start""#));
+        let start: serde_json::Value = serde_json::from_str(&start).expect("a line of JSON");
+        let addresses = start["address"].as_str().expect("an address in the start line");
+        let first = addresses.split(", ").next().expect("one at least");
+        let mut address: SocketAddr = first.parse().expect("an address");
+        address.set_ip([127, 0, 0, 1].into());
+        (process, address)
+    }
+
+    /// The next line of output that is as wanted.
+    #[must_use]
+    pub fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if wanted(&line) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("{error}; the output was {seen:#?}"),
+            }
+        }
+    }
+
+    /// The lines of output so far that nobody has asked for.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("the process is there");
+    }
+
+    /// Waits for its end: how it ended, and how long that took.
+    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status, start.elapsed());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("process {} does not end", self.child.id());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
