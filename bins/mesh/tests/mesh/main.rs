@@ -1,0 +1,4 @@
+//! The whole application: on one machine, and as its manifests describe it.
+
+mod application;
+mod manifests;
