@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -22,13 +23,17 @@ use crate::upstream::Upstream;
 /// Connections over the limit that are answered 503 at a time; more are just closed.
 const TURNED_AWAY: usize = 64;
 
+/// At the drain's limit, the requests then in flight have this long: a greeting's budget
+/// and the time to write it.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
 /// How long accepting rests when it fails: there are no files left until some connection
 /// ends, and trying again at once would take the CPU that ending needs.
 const REST: Duration = Duration::from_millis(50);
 
 pub(crate) const LOG: Log = Log::new(crate::SERVICE.name);
 
-/// Serves until `shutdown` has drained it. The listeners end with the process.
+/// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     runtime::init();
     let deadlines = Deadlines::start()?;
@@ -45,16 +50,27 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         max_connections: settings.max_connections,
         accept_failed: Limited::new(),
     });
-    for port in ports {
-        let listener = CoIo::new(port.listen()?)?;
-        let server = server.clone();
+    let listeners = ports
+        .into_iter()
+        .map(|port| Ok(Arc::new(CoIo::new(port.listen()?)?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    for listener in &listeners {
+        let (server, listener) = (server.clone(), listener.clone());
         go!(move || server.accept_all(&listener));
     }
     LOG.event("start", &[("version", &crate::SERVICE.version), ("address", &address)]);
 
     shutdown.wait();
     LOG.event("drain", &[]);
-    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || edge.traffic());
+    let traffic = || edge.traffic();
+    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
+    for listener in &listeners {
+        // New connections are refused from here on: the proxies try another task.
+        let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
+    }
+    if !quiet {
+        shutdown::drain(REST, LAST_ANSWERS, traffic);
+    }
     LOG.event("stop", &[("requests", &edge.traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
@@ -81,6 +97,8 @@ impl Server {
                         listener.wait_io();
                     }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    // Shut down: see run().
+                    ErrorKind::InvalidInput => return,
                     _ => self.rest(&error),
                 },
             }

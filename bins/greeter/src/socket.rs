@@ -19,7 +19,8 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        // Fails if the peer is gone already, which the first read will tell.
+        let _ = stream.set_nodelay(true);
         let watched = deadlines.watch(stream);
         match CoIo::new(watched.clone()) {
             Ok(io) => Ok(Self { io, deadlines: deadlines.clone() }),

@@ -2,8 +2,9 @@
 
 use std::sync::Once;
 
-/// Bytes of a coroutine's stack. Only touched pages take memory. ureq's deepest call
-/// was measured at ?? KiB; an overflow ends the process.
+/// Bytes of a coroutine's stack, of which only touched pages take memory. The deepest, a
+/// greeting that fails and is logged, was measured at 22 KiB (opt-level 1); an overflow
+/// ends the process.
 const STACK: usize = 128 * 1024;
 
 /// Stacks kept for the next coroutine. Past it each one is mapped and unmapped again

@@ -1,7 +1,15 @@
 //! The edge's HTTP: bytes in, bytes out, on a real socket.
 
-use crate::common::{GREETING, answer, greeter, peers};
-use harness::Client;
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::peer::{ok, read_request};
+use harness::{Client, Peer};
+use nix::sys::signal::Signal;
+
+use crate::common::{GREETING, answer, greet, greeter, peers};
 
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
@@ -178,5 +186,35 @@ fn connections_over_the_limit_are_turned_away_until_one_ends() {
     let end = std::time::Instant::now() + harness::PATIENCE;
     while harness::get(address, "/health").0 == 503 {
         assert!(std::time::Instant::now() < end, "its place is never free again");
+    }
+}
+
+/// Clients that never stop asking: the drain ends at its limit, and still every request
+/// that was taken is answered.
+#[test]
+fn a_drain_without_a_quiet_second_cuts_nobody_off() {
+    let slow = Peer::start(|_, mut stream| {
+        while read_request(&mut stream).is_some() {
+            thread::sleep(Duration::from_millis(1200));
+            let _ = stream.write_all(&ok("Emelia (name-1)"));
+        }
+    });
+    let (greeting, _) = peers();
+    let (mut process, address) = greeter(&greeting, &slow);
+    process.signal(Signal::SIGTERM);
+    let _ = process.line(|line| line.contains(r#""event":"drain""#));
+    let start = Instant::now();
+    let mut asked = Vec::new();
+    while TcpStream::connect(address).is_ok() {
+        asked.push(thread::spawn(move || greet(address)));
+        thread::sleep(Duration::from_millis(400));
+    }
+    assert!(start.elapsed() >= Duration::from_secs(10), "gone after {:?}", start.elapsed());
+    let (status, _) = process.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(15), "ECS would have killed it");
+    for answered in asked {
+        let expected = answer("200 OK", "Connection: close\r\n", GREETING);
+        assert_eq!(answered.join().unwrap(), expected);
     }
 }
