@@ -1,0 +1,65 @@
+# The three services, an image each: docker build --target name .
+# Needs BuildKit, which Docker before 23 uses only when told: DOCKER_BUILDKIT=1.
+
+# Runs on this machine's architecture and compiles for the image's: nothing is emulated.
+FROM --platform=${BUILDPLATFORM:-set_DOCKER_BUILDKIT=1} rust:1.95-slim-bookworm AS build
+
+# As rust-toolchain.toml has it, but without the components that only people need.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+
+# For both architectures, whichever this machine has, so that one layer serves both. clang
+# and musl's headers are for mimalloc, the one part in C: see .cargo/config.toml.
+RUN dpkg --add-architecture amd64 \
+ && dpkg --add-architecture arm64 \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends clang musl-dev:amd64 musl-dev:arm64 rsync \
+ && rm -rf /var/lib/apt/lists/* \
+ && rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+
+# /build stays from one build to the next, so that only what changed is compiled. cargo
+# goes by times, which say nothing between two clones: rsync compares the contents, and a
+# file that differs gets a new time.
+WORKDIR /build
+ARG TARGETARCH
+RUN --mount=type=bind,target=/context \
+    --mount=type=cache,id=greeter-registry,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=greeter-build-$TARGETARCH,target=/build,sharing=locked \
+    case $TARGETARCH in \
+      amd64) target=x86_64-unknown-linux-musl ;; \
+      arm64) target=aarch64-unknown-linux-musl ;; \
+      *) echo "no image for '$TARGETARCH': take --platform linux/amd64 or linux/arm64" >&2; exit 1 ;; \
+    esac \
+ && rsync --recursive --checksum --delete --exclude=/target /context/ . \
+ && cargo build --release --locked --target $target -p name -p greeting -p greeter \
+ && cd target/$target/release \
+ && install -D --target-directory=/out name greeting greeter
+
+FROM scratch AS name
+COPY --from=build /out/name /name
+USER 65532:65532
+EXPOSE 3000
+HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/name", "healthcheck"]
+ENTRYPOINT ["/name"]
+LABEL org.opencontainers.image.title="name" \
+      org.opencontainers.image.description="Answers with a random first name" \
+      org.opencontainers.image.licenses="MIT"
+
+FROM scratch AS greeting
+COPY --from=build /out/greeting /greeting
+USER 65532:65532
+EXPOSE 3000
+HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeting", "healthcheck"]
+ENTRYPOINT ["/greeting"]
+LABEL org.opencontainers.image.title="greeting" \
+      org.opencontainers.image.description="Answers with a random greeting" \
+      org.opencontainers.image.licenses="MIT"
+
+FROM scratch AS greeter
+COPY --from=build /out/greeter /greeter
+USER 65532:65532
+EXPOSE 3000
+HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeter", "healthcheck"]
+ENTRYPOINT ["/greeter"]
+LABEL org.opencontainers.image.title="greeter" \
+      org.opencontainers.image.description="Fetches a greeting and a name, at the same time, and greets" \
+      org.opencontainers.image.licenses="MIT"

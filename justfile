@@ -1,0 +1,143 @@
+# Everything that people and CI do with this project. `just` lists it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set ignore-comments
+
+# Docker before 23 knows BuildKit, but uses it only when told.
+export DOCKER_BUILDKIT := "1"
+
+services := "name greeting greeter"
+
+# List the recipes
+[private]
+default:
+    @just --list --unsorted
+
+# Run the whole application on this machine, without containers
+mesh *ARGS:
+    cargo mesh {{ ARGS }}
+
+# Run the tests
+test:
+    cargo test
+
+# Check the format, the lints and the tests
+check: _format _clippy test
+
+_format:
+    cargo fmt --all --check
+
+_clippy:
+    cargo clippy --all-targets -- -D warnings
+
+# Build the three images, for this machine or, for example, linux/arm64
+[no-exit-message]
+build-images PLATFORM='': _docker
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for service in {{ services }}; do
+        docker build {{ if PLATFORM == '' { '' } else { '--platform ' + quote(PLATFORM) } }} \
+            --target $service --tag greeter/$service .
+    done
+    for service in {{ services }}; do
+        docker image inspect -f "greeter/$service, {{{{.Os}}/{{{{.Architecture}}: {{{{.Size}} bytes" greeter/$service
+    done
+
+# Run one container of each image, at the Fargate floor: greeter is on 127.0.0.1:8080
+[no-exit-message]
+up: down
+    #!/usr/bin/env bash
+    set -euo pipefail
+    fail() { echo "up: $1" >&2; exit 1; }
+    for service in {{ services }}; do
+        docker image inspect greeter/$service >/dev/null 2>&1 || fail "there is no image greeter/$service: just build-images"
+    done
+    if (: </dev/tcp/127.0.0.1/8080) 2>/dev/null; then fail "127.0.0.1:8080 is in use: end what listens there"; fi
+
+    docker network create --label greeter greeter >/dev/null
+    run() { # SERVICE FLAGS...
+        docker run --detach --pull never --name "$1" --label greeter --network greeter "${@:2}" \
+            --cpus 0.25 --memory 512m --read-only --cap-drop ALL --security-opt no-new-privileges \
+            "greeter/$1" >/dev/null
+    }
+    run name --network-alias name-service
+    run greeting --network-alias greeting-service
+    run greeter --publish 127.0.0.1:8080:3000 \
+        --env NAME_URL=http://name-service:3000 --env GREETING_URL=http://greeting-service:3000
+
+    for service in {{ services }}; do
+        for _ in {1..150}; do
+            state=$(docker inspect -f '{{{{.State.Status}} {{{{.State.Health.Status}}' $service)
+            [ "$state" = "running starting" ] || break
+            sleep 0.2
+        done
+        [ "$state" = "running healthy" ] || { docker logs $service >&2; fail "$service is $state"; }
+    done
+    echo "up and healthy: curl -w '\n' http://127.0.0.1:8080"
+
+# Remove what `up` made
+[no-exit-message]
+down: _docker
+    @docker ps --all --quiet --filter label=greeter | xargs -r docker rm --force >/dev/null
+    @docker network ls --quiet --filter label=greeter | xargs -r docker network rm >/dev/null
+
+# Build the static binaries for both architectures into dist/
+[no-exit-message]
+static:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for needed in "$(command -v clang || echo clang)" /usr/include/{x86_64,aarch64}-linux-musl; do
+        [ -e "$needed" ] || {
+            echo "static: $needed is missing; on Debian: sudo dpkg --add-architecture {{ if arch() == 'aarch64' { 'amd64' } else { 'arm64' } }} && sudo apt-get update && sudo apt-get install clang musl-dev:amd64 musl-dev:arm64" >&2
+            exit 1
+        }
+    done
+    for platform in amd64:x86_64 arm64:aarch64; do
+        target=${platform#*:}-unknown-linux-musl
+        rustup --quiet target add $target
+        cargo build --release --locked --target $target -p name -p greeting -p greeter
+        for service in {{ services }}; do
+            install -D target/$target/release/$service dist/${platform%:*}/$service
+        done
+    done
+    wc -c dist/{amd64,arm64}/{name,greeting,greeter}
+
+# Ask for ten greetings, one after the other
+[no-exit-message]
+curl URL='http://127.0.0.1:8080':
+    @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
+
+# Put 32 connections on it for 30 seconds
+[no-exit-message]
+load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, or the package hey')
+    hey -z 30s -c 32 {{ quote(URL) }}
+
+# Deploy to AWS, for the first time or again; FLAGS go to Copilot: --profile P --region R
+[no-exit-message]
+deploy *FLAGS: _copilot _docker
+    # The leaves first: a task's proxy knows the services that were there before it.
+    copilot app init greeting-application
+    copilot deploy --env test --init-env --init-wkld \
+        --name name-service/1 --name greeting-service/1 --name greeter-service/2 {{ FLAGS }}
+
+# Run N tasks of each service on AWS: sets `count` in the manifests, where it stays, and deploys
+[no-exit-message]
+scale N: _copilot && deploy
+    @[[ {{ quote(N) }} =~ ^[1-9][0-9]*$ ]] || { echo "scale: not a number of tasks:" {{ quote(N) }} >&2; exit 1; }
+    perl -pi -e 's/^count: .*/count: {{ N }}/' copilot/*-service/manifest.yml
+
+# Delete everything that Copilot made on AWS (it asks first)
+[no-exit-message]
+teardown: _copilot
+    copilot app delete --name greeting-application
+
+[no-exit-message]
+_docker: (_need 'docker' 'https://docs.docker.com/engine/install')
+    @docker info >/dev/null 2>&1 || { echo "docker: no engine answers: start it, or see what docker info says" >&2; exit 1; }
+
+[no-exit-message]
+_copilot: (_need 'copilot' 'https://github.com/aws/copilot-cli/releases')
+
+[no-exit-message]
+_need PROGRAM WHERE:
+    @command -v {{ PROGRAM }} >/dev/null || { echo "{{ PROGRAM }} is not installed: {{ WHERE }}" >&2; exit 1; }
