@@ -15,10 +15,16 @@ impl Client {
     /// Connects.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connects");
+        Self::try_connect(address).expect("connects")
+    }
+
+    /// Connects, if anybody listens.
+    #[must_use]
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
         stream.set_nodelay(true).expect("a TCP socket");
-        Self { stream: BufReader::new(stream) }
+        Some(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends bytes as they are.
