@@ -78,7 +78,7 @@ struct Connection<'a> {
 impl Connection<'_> {
     fn run(&mut self) -> Result<(), Stop> {
         while let Some(request) = self.read_head()? {
-            let _in_flight = self.edge.receive();
+            let _in_flight = self.edge.receive(&request);
             self.skip_body(&request)?;
             self.socket.clear_deadline();
 

@@ -80,8 +80,10 @@ impl Edge {
     }
 
     /// Counts a request, until the guard is dropped as one in flight.
-    pub(crate) fn receive(&self) -> InFlight<'_> {
-        self.requests.fetch_add(1, Relaxed);
+    pub(crate) fn receive(&self, request: &Request) -> InFlight<'_> {
+        if request.target != Target::Health {
+            self.requests.fetch_add(1, Relaxed);
+        }
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(self)
     }

@@ -37,6 +37,11 @@ fn drain() {
 }
 
 #[test]
+fn drain_and_health_checks() {
+    BINARY.drains_despite_health_checks();
+}
+
+#[test]
 fn second_signal() {
     BINARY.obeys_a_second_signal();
 }

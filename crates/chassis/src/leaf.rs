@@ -68,6 +68,7 @@ struct Shared {
     pick: fn() -> &'static str,
     /// ` (host)`: what follows the word.
     tail: Box<str>,
+    /// Words given. Health checks do not count: they would keep a drain from being quiet.
     requests: AtomicU64,
     shutdown: Shutdown,
 }
@@ -97,8 +98,6 @@ impl HttpService for Connection {
             self.shut(Direction::Both);
             return Ok(());
         }
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
-
         let body = body_length(&request);
         if body.is_err() || wants_close(&request) || self.shared.shutdown.begun() {
             response.header("Connection: close");
@@ -132,6 +131,7 @@ impl Connection {
         } else if health {
             write(response, &["ok"]);
         } else {
+            self.shared.requests.fetch_add(1, Ordering::Relaxed);
             write(response, &[(self.shared.pick)(), &self.shared.tail]);
         }
         if head {

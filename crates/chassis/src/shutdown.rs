@@ -36,7 +36,7 @@ enum Trigger {
 /// What a draining service is still doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests received since the start.
+    /// Requests received since the start, without health checks, which never end.
     pub requests: u64,
     /// Requests received and not yet answered.
     pub in_flight: usize,

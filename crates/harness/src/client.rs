@@ -33,6 +33,11 @@ impl Client {
         self
     }
 
+    /// Sends bytes to a peer that may be gone.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_ref())
+    }
+
     /// Sends the end of input; answers can still be read.
     pub fn finish(&mut self) -> &mut Self {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("still connected");

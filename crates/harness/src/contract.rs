@@ -140,6 +140,21 @@ impl Binary {
         }
     }
 
+    /// Whoever checks its health all the time does not keep it from ending.
+    pub fn drains_despite_health_checks(&self) {
+        let (mut process, address) = Process::serve(&mut self.command());
+        process.signal(Signal::SIGTERM);
+        let _ = process.line(|line| line.contains(r#""event":"drain""#));
+        let start = Instant::now();
+        while let Some(mut client) = Client::try_connect(address) {
+            // Its end may come between the two.
+            let _ = client.try_send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(start.elapsed() < Duration::from_secs(8), "still there");
+        }
+        assert_eq!(process.wait().0.code(), Some(0));
+    }
+
     /// A second signal ends it at once.
     pub fn obeys_a_second_signal(&self) {
         let (mut process, _) = Process::serve(&mut self.command());
