@@ -22,9 +22,28 @@ use crate::request::{self, MAX_HEAD, Refusal, Request};
 use crate::response::{self, Answer, Connection as Header};
 use crate::socket::Socket;
 
-const IDLE: Duration = Duration::from_secs(75);
-const RECEIVE: Duration = Duration::from_secs(10);
-const SEND: Duration = Duration::from_secs(10);
+/// How long a connection waits for its client.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a request. The default, 75 s, is longer than the load balancer's 60 s: it must
+    /// be the load balancer that closes, or it answers its clients 502.
+    pub idle: Duration,
+    /// For the rest of a head, and for a body: 10 s each.
+    pub receive: Duration,
+    /// For an answer to be read: 10 s.
+    pub send: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(75),
+            receive: Duration::from_secs(10),
+            send: Duration::from_secs(10),
+        }
+    }
+}
+
 /// How long, and for how many bytes, a closing connection still listens.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -101,7 +120,7 @@ impl Connection<'_> {
     /// The next request's head; `None` when the client has no more, or idles too long.
     fn read_head(&mut self) -> Result<Option<Request>, Stop> {
         if self.input.unused().is_empty() {
-            self.socket.set_deadline(IDLE, End::Reading);
+            self.socket.set_deadline(self.edge.limits.idle, End::Reading);
             match self.input.fill(&self.socket, MAX_HEAD) {
                 Ok(0) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
@@ -115,7 +134,7 @@ impl Connection<'_> {
                 return Ok(Some(request));
             }
             if !waited {
-                self.socket.set_deadline(RECEIVE, End::Reading);
+                self.socket.set_deadline(self.edge.limits.receive, End::Reading);
                 waited = true;
             }
             loop {
@@ -136,7 +155,7 @@ impl Connection<'_> {
         if skip.is_done() {
             return Ok(());
         }
-        self.socket.set_deadline(RECEIVE, End::Reading);
+        self.socket.set_deadline(self.edge.limits.receive, End::Reading);
         if request.expects_continue && self.input.unused().is_empty() {
             self.socket.write_all(response::CONTINUE)?;
         }
@@ -156,7 +175,7 @@ impl Connection<'_> {
         self.output.clear();
         let output = &mut self.output;
         self.edge.with_date(|date| response::write(output, answer, head_only, header, date));
-        self.socket.set_deadline(SEND, End::Both);
+        self.socket.set_deadline(self.edge.limits.send, End::Both);
         self.socket.write_all(&self.output)
     }
 

@@ -7,16 +7,21 @@ use std::time::{Instant, SystemTime};
 use chassis::Shutdown;
 use chassis::shutdown::Traffic;
 use may::go;
+use ureq::http::Uri;
 
+use crate::connection::Limits;
+use crate::deadline::Deadlines;
 use crate::request::{Method, Request, Target};
 use crate::response::{Answer, Date, Status};
+use crate::settings::Settings;
 use crate::upstream::{BUDGET, Failure, Upstream};
 
 /// What all connections share.
 pub(crate) struct Edge {
-    pub(crate) host: String,
-    pub(crate) greeting: Upstream,
-    pub(crate) name: Upstream,
+    host: String,
+    greeting: Upstream,
+    name: Upstream,
+    pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
     requests: AtomicU64,
     in_flight: AtomicUsize,
@@ -24,16 +29,13 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(
-        host: String,
-        greeting: Upstream,
-        name: Upstream,
-        shutdown: Shutdown,
-    ) -> Self {
+    pub(crate) fn new(settings: &Settings, deadlines: &Deadlines, shutdown: Shutdown) -> Self {
+        let upstream = |name, url: &Uri| Upstream::new(name, url.clone(), deadlines.clone());
         Self {
-            host,
-            greeting,
-            name,
+            host: settings.host.clone(),
+            greeting: upstream("greeting", &settings.greeting),
+            name: upstream("name", &settings.name),
+            limits: settings.limits,
             shutdown,
             requests: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),

@@ -40,6 +40,7 @@ mod socket;
 mod transport;
 mod upstream;
 
+pub use connection::Limits;
 pub use settings::Settings;
 
 /// What its `main`, the mesh and the tests start.
@@ -51,3 +52,5 @@ pub const SERVICE: chassis::Service<Settings> = chassis::Service {
     settings: Settings::read,
     run: server::run,
 };
+
+pub(crate) const LOG: chassis::log::Log = chassis::log::Log::new(SERVICE.name);

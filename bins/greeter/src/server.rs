@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use chassis::log::{Limited, Log};
+use chassis::log::Limited;
 use chassis::{Port, Shutdown, port, runtime, shutdown};
 use may::coroutine;
 use may::go;
 use may::io::{CoIo, WaitIo};
 
+use crate::LOG;
 use crate::connection;
 use crate::deadline::Deadlines;
 use crate::edge::Edge;
 use crate::settings::Settings;
 use crate::socket::Socket;
-use crate::upstream::Upstream;
 
 /// Connections over the limit that are answered 503 at a time; more are just closed.
 const TURNED_AWAY: usize = 64;
@@ -31,16 +31,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// ends, and trying again at once would take the CPU that ending needs.
 const REST: Duration = Duration::from_millis(50);
 
-pub(crate) const LOG: Log = Log::new(crate::SERVICE.name);
-
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     runtime::init();
     let deadlines = Deadlines::start()?;
-    let upstream = |name, url| Upstream::new(name, url, deadlines.clone(), LOG);
-    let greeting = upstream("greeting", settings.greeting);
-    let name = upstream("name", settings.name);
-    let edge = Arc::new(Edge::new(settings.host, greeting, name, shutdown.clone()));
+    let edge = Arc::new(Edge::new(&settings, &deadlines, shutdown.clone()));
 
     let address = port::addresses(&ports);
     let server = Arc::new(Server {

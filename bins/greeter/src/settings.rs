@@ -3,6 +3,8 @@
 use chassis::settings::{Env, Invalid, host, number, required};
 use ureq::http::Uri;
 
+use crate::connection::Limits;
+
 /// The settings of one greeter.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -14,6 +16,8 @@ pub struct Settings {
     pub name: Uri,
     /// Client connections at a time; more are turned away with 503.
     pub max_connections: usize,
+    /// How long it waits for clients.
+    pub limits: Limits,
 }
 
 pub(crate) const USAGE: &str = "  \
@@ -29,6 +33,7 @@ impl Settings {
             greeting: url(env, "GREETING_URL", "http://greeting-service:3000")?,
             name: url(env, "NAME_URL", "http://name-service:3000")?,
             max_connections: number(env, "MAX_CONNECTIONS", 4096, 1..=100_000)?,
+            limits: Limits::default(),
         })
     }
 }

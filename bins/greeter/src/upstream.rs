@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chassis::log::{Limited, Log};
+use chassis::log::Limited;
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue, Request, Uri};
 
+use crate::LOG;
 use crate::deadline::Deadlines;
 use crate::resolver::Resolver;
 use crate::response::Status;
@@ -41,12 +42,11 @@ pub(crate) struct Upstream {
     /// for each request, so each agent has one.
     callers: Mutex<VecDeque<Caller>>,
     in_flight: AtomicUsize,
-    log: Log,
     failed: Limited,
 }
 
 impl Upstream {
-    pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines, log: Log) -> Self {
+    pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Self {
         Self {
             name,
             resolver: Resolver::new(&url),
@@ -54,7 +54,6 @@ impl Upstream {
             deadlines,
             callers: Mutex::default(),
             in_flight: AtomicUsize::new(0),
-            log,
             failed: Limited::new(),
         }
     }
@@ -83,7 +82,7 @@ impl Upstream {
     fn failure(&self, status: Status, cause: &str) -> Failure {
         let fields: [(&str, &dyn std::fmt::Display); 3] =
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
-        self.failed.event(self.log, "upstream failed", &fields);
+        self.failed.event(LOG, "upstream failed", &fields);
         Failure { status, text: format!("{} ({}): {cause}", self.name, self.url) }
     }
 
