@@ -18,7 +18,7 @@ use crate::body::Skip;
 use crate::buffer::Buffer;
 use crate::deadline::End;
 use crate::edge::Edge;
-use crate::request::{self, MAX_HEAD, Refusal, Request};
+use crate::request::{self, MAX_HEAD, Parser, Refusal, Request};
 use crate::response::{self, Answer, Connection as Header};
 use crate::socket::Socket;
 
@@ -127,24 +127,18 @@ impl Connection<'_> {
                 result => result?,
             };
         }
-        let mut waited = false;
+        let mut parser = Parser::default();
+        let mut waits = false;
         loop {
-            if let Some((request, length)) = request::parse(self.input.unused())? {
+            if let Some((request, length)) = parser.parse(self.input.unused())? {
                 self.input.consume(length);
                 return Ok(Some(request));
             }
-            if !waited {
+            if !std::mem::replace(&mut waits, true) {
                 self.socket.set_deadline(self.edge.limits.receive, End::Reading);
-                waited = true;
             }
-            loop {
-                let known = self.input.unused().len();
-                if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
-                    return Err(Refusal::Malformed("the request ends within its head").into());
-                }
-                if request::may_end(self.input.unused(), known) {
-                    break;
-                }
+            if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
+                return Err(Refusal::Malformed("the request ends within its head").into());
             }
         }
     }

@@ -7,6 +7,8 @@ use ureq::http::{HeaderName, HeaderValue};
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// The longest request line, in bytes.
 const MAX_LINE: usize = 16 * 1024;
+/// The most bytes of blank lines before the request line.
+const MAX_BLANK: usize = 4;
 /// The most headers.
 const MAX_HEADERS: usize = 128;
 
@@ -71,48 +73,60 @@ pub(crate) enum Refusal {
     TooManyConnections,
 }
 
-/// Parses the head at the front of `input`: the request and the length of its head, or
-/// `None` while the end of the head is not there.
-pub(crate) fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+/// Finds a head that comes in pieces. However it is cut, the result is the same.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    /// Bytes that have been looked at and hold no whole head.
+    seen: usize,
+}
+
+impl Parser {
+    /// Looks at all that has come of a head so far, `input`: the request and the length of
+    /// its head, or `None` while the end of the head is not there.
+    ///
+    /// Whole lines are parsed, and only when one has been added: a head that trickles in is
+    /// not parsed from its start with every byte. What cannot be a request is refused with
+    /// its first byte: no TLS hello waits for a line to end.
+    pub(crate) fn parse(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+        let input = &input[..input.len().min(MAX_HEAD)];
+        let seen = std::mem::replace(&mut self.seen, input.len());
+        // Blank lines: RFC 9112, 2.2 asks for patience with one.
+        let blank = input.iter().take_while(|b| b"\r\n".contains(b)).count();
+        if blank > MAX_BLANK || input.get(blank).is_some_and(|&b| !is_token_byte(b)) {
+            return Err(Refusal::Malformed("bad request line"));
+        }
+        if input.len() > MAX_LINE && !input[blank..MAX_LINE].contains(&b'\n') {
+            return Err(Refusal::LineTooLong);
+        }
+        if let Some(end) = input[seen..].iter().rposition(|&b| b == b'\n')
+            && let Some(parsed) = parse_lines(&input[..=seen + end])?
+        {
+            return Ok(Some(parsed));
+        }
+        if input.len() < MAX_HEAD { Ok(None) } else { Err(Refusal::HeadTooLarge) }
+    }
+}
+
+fn parse_lines(lines: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(input) {
-        Ok(Status::Complete(length)) if length <= MAX_HEAD => {
-            check_line_ends(&input[..length])?;
+    match parsed.parse(lines) {
+        Ok(Status::Complete(length)) => {
+            check_line_ends(&lines[..length])?;
             Ok(Some((Request::read(&parsed)?, length)))
         }
-        Ok(Status::Partial) if line_too_long(input) => Err(Refusal::LineTooLong),
-        Ok(Status::Partial) if input.len() < MAX_HEAD => Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => Err(Refusal::HeadTooLarge),
-        Err(httparse::Error::Version) if names_a_version(input) => Err(Refusal::UnknownVersion),
-        Err(httparse::Error::Version) => Err(Refusal::Malformed("bad HTTP version")),
+        Ok(Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal::HeadTooLarge),
+        Err(httparse::Error::Version) => Err(Refusal::UnknownVersion),
         Err(httparse::Error::HeaderName) => Err(Refusal::Malformed("bad header name")),
         Err(httparse::Error::HeaderValue) => Err(Refusal::Malformed("bad header value")),
         Err(_) => Err(Refusal::Malformed("bad request line")),
     }
 }
 
-/// Whether a head may end in `input` at or after `from`: parsing again is worth it. A head
-/// that trickles in is so not parsed from its start with every byte.
-pub(crate) fn may_end(input: &[u8], from: usize) -> bool {
-    let tail = &input[from.saturating_sub(3)..];
-    input.len() >= MAX_HEAD
-        || (from <= MAX_LINE && input.len() > MAX_LINE)
-        || tail.windows(2).any(|w| w == b"\n\n")
-        || tail.windows(3).any(|w| w == b"\n\r\n")
-}
-
-/// The first line, blank lines before it included, is over its limit.
-fn line_too_long(input: &[u8]) -> bool {
-    input.len() > MAX_LINE && !input[..MAX_LINE].trim_ascii_start().contains(&b'\n')
-}
-
-/// A request line that ends with `HTTP/` digit `.` digit, as HTTP/2's preface does.
-fn names_a_version(input: &[u8]) -> bool {
-    let line = input.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next();
-    let version = line.and_then(|line| line.rsplit(|&b| b == b' ').next());
-    matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+/// RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Every line must end with CR LF. A bare LF is allowed to a recipient (RFC 9112, 2.2), but
@@ -272,7 +286,15 @@ fn is_host_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+
+    fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+        Parser::default().parse(input)
+    }
 
     fn head(lines: &str) -> Result<Option<(Request, usize)>, Refusal> {
         parse(format!("{}\r\n\r\n", lines.replace('\n', "\r\n")).as_bytes())
@@ -303,13 +325,6 @@ mod tests {
         let whole = b"POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n";
         for length in 0..whole.len() {
             assert_eq!(parse(&whole[..length]), Ok(None), "{length} bytes");
-            assert!(!may_end(&whole[..length], 0), "{length} bytes");
-        }
-        assert!(may_end(whole, whole.len() - 1));
-        // However it is cut into reads, the limits are noticed.
-        let endless = vec![b'a'; MAX_HEAD];
-        for known in [MAX_LINE - 1, MAX_LINE, MAX_HEAD - 1] {
-            assert_eq!(may_end(&endless[..=known], known), known != MAX_LINE - 1, "{known}");
         }
         assert_eq!(parse(whole).unwrap().unwrap().1, whole.len());
     }
@@ -414,6 +429,9 @@ mod tests {
         };
         assert!(large(64 * 1024).is_ok());
         assert_eq!(large(64 * 1024 + 1), Err(Refusal::HeadTooLarge));
+
+        assert!(parse(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().is_some());
+        assert!(parse(b"\r\n\r\n\r\n").is_err());
     }
 
     #[test]
@@ -426,5 +444,72 @@ mod tests {
         let passed: Vec<_> =
             request.passed_on.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(passed, [("traceparent", "00-a-b-01"), ("x-request-id", "7")]);
+    }
+
+    /// The result of a head that comes in pieces of these sizes.
+    fn parse_in_pieces(input: &[u8], sizes: &[usize]) -> Result<Option<(Request, usize)>, Refusal> {
+        let mut parser = Parser::default();
+        let mut sizes = sizes.iter().cycle();
+        let mut end = 0;
+        while end < input.len() {
+            end = input.len().min(end + sizes.next().unwrap());
+            if let Some(parsed) = parser.parse(&input[..end])? {
+                return Ok(Some(parsed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Pieces of requests, good and bad, in any order.
+    fn fragments() -> impl Strategy<Value = Vec<u8>> {
+        const FRAGMENTS: &[&str] = &[
+            "GET / HTTP/1.1\r\n",
+            "POST http://x/health?q HTTP/1.0\r\n",
+            "PRI * HTTP/2.0\r\n",
+            "Host: x\r\n",
+            "Content-Length: 5\r\n",
+            "Content-Length: 6\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Connection: close\r\n",
+            "Expect: 100-continue\r\n",
+            "X: a\n",
+            " folded\r\n",
+            "\0",
+            "\r",
+            "\r\n",
+        ];
+        let filled = |start: &'static str, end: &'static str| {
+            (1..MAX_HEAD).prop_map(move |n| format!("{start}{}{end}", "a".repeat(n)))
+        };
+        let text = prop_oneof![
+            4 => vec(select(FRAGMENTS), 0..8).prop_map(|fragments| fragments.concat()),
+            4 => vec(select(FRAGMENTS), 0..8).prop_map(|fragments| fragments.concat() + "\r\n"),
+            1 => filled("GET /", " HTTP/1.1\r\nHost: x\r\n\r\n"),
+            1 => filled("GET / HTTP/1.1\r\nHost: x\r\nX: ", "\r\n\r\n"),
+            1 => (0..200_usize).prop_map(|n| {
+                format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(n))
+            }),
+        ];
+        prop_oneof![9 => text.prop_map(String::into_bytes), 1 => vec(any::<u8>(), 0..200)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_means_the_same_however_it_is_cut(
+            input in fragments(),
+            sizes in vec(1..5000_usize, 1..8),
+        ) {
+            let whole = parse(&input);
+            // Whoever is refused is refused for good, and nothing is found behind its end.
+            if let Ok(Some((_, length))) = &whole {
+                prop_assert_eq!(&parse(&input[..*length]), &whole);
+                prop_assert_eq!(parse(&input[..length - 1]), Ok(None));
+            }
+            prop_assert_eq!(&parse_in_pieces(&input, &sizes), &whole);
+            if input.len() < 300 {
+                prop_assert_eq!(&parse_in_pieces(&input, &[1]), &whole);
+            }
+        }
     }
 }

@@ -258,6 +258,21 @@ fn dockerfile_and_manifests_agree() {
     }
 }
 
+/// The images are built by the toolchain that people and CI use.
+#[test]
+fn the_dockerfile_has_the_pinned_toolchain() {
+    let toolchain = read("rust-toolchain.toml");
+    let pinned = toolchain.split('"').nth(1).expect("a channel in rust-toolchain.toml");
+    let minor = pinned.rsplit_once('.').expect("a full version").0;
+    let dockerfile = read("Dockerfile");
+
+    for expected in [format!("rust:{minor}-slim-bookworm"), format!("RUSTUP_TOOLCHAIN={pinned}")] {
+        assert!(dockerfile.contains(&expected), "Dockerfile has no {expected}");
+    }
+    let version = format!("rust-version = \"{minor}\"");
+    assert!(read("Cargo.toml").contains(&version), "Cargo.toml has no {version}");
+}
+
 #[test]
 fn greeter_calls_the_backend_services_where_they_listen() {
     let greeter = Manifest::read("copilot/greeter-service/manifest.yml");
