@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::LOG;
 use crate::body::Skip;
 use crate::buffer::Buffer;
 use crate::deadline::End;
@@ -174,7 +175,9 @@ impl Connection<'_> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        if self.write(&refusal.into(), false, Header::Close).is_ok() {
+        let answer = Answer::from(refusal);
+        self.edge.refused.event(LOG, "refused", &[("cause", &answer.body)]);
+        if self.write(&answer, false, Header::Close).is_ok() {
             self.close();
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use chassis::Shutdown;
+use chassis::log::Limited;
 use chassis::shutdown::Traffic;
 use may::go;
 use ureq::http::Uri;
@@ -23,6 +24,8 @@ pub(crate) struct Edge {
     name: Upstream,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
+    /// What clients are refused for: they could fill the log with it.
+    pub(crate) refused: Limited,
     requests: AtomicU64,
     in_flight: AtomicUsize,
     date: Mutex<Date>,
@@ -37,6 +40,7 @@ impl Edge {
             name: upstream("name", &settings.name),
             limits: settings.limits,
             shutdown,
+            refused: Limited::new(),
             requests: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             date: Mutex::default(),

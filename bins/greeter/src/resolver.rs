@@ -13,10 +13,14 @@ use ureq::http::Uri;
 /// Connect's names are lines in /etc/hosts and never change while a task lives.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// getaddrinfo(3), or a test's.
+type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
 /// The addresses of one host.
 pub(crate) struct Resolver {
     host: String,
     port: u16,
+    get_addresses: GetAddresses,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -35,13 +39,23 @@ struct State {
 impl Resolver {
     /// For the host and port of a URL that has both, 80 being the default port.
     pub(crate) fn new(url: &Uri) -> Arc<Self> {
+        Self::with(url, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
+    }
+
+    fn with(url: &Uri, get_addresses: GetAddresses) -> Arc<Self> {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_u16().unwrap_or(80);
         // An address needs no look-up, ever.
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
         let state = State { addresses, ..State::default() };
-        Arc::new(Self { host, port, state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Self {
+            host,
+            port,
+            get_addresses,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
     }
 
     /// The addresses, at least one. Waits only when none are known yet.
@@ -85,9 +99,9 @@ impl Resolver {
     }
 
     fn look_up(&self) {
-        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found = (self.get_addresses)(&self.host, self.port);
         let mut state = self.lock();
-        match found.map(Vec::from_iter) {
+        match found {
             Ok(addresses) if !addresses.is_empty() => state.addresses = Some(addresses.into()),
             Ok(_) => state.error = Some("no address".into()),
             Err(error) => state.error = Some(error.to_string()),
@@ -105,6 +119,8 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use super::*;
 
     fn resolve(url: &'static str) -> io::Result<Arc<[SocketAddr]>> {
@@ -128,5 +144,31 @@ mod tests {
         let error = resolve("http://no-such-host.invalid").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("cannot look up no-such-host.invalid: "), "{error}");
+    }
+
+    /// A name server that hangs: everybody who waits gives up in time, one thread waits
+    /// on, and what it finds is found by the next.
+    #[test]
+    fn a_look_up_that_hangs_holds_nobody() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let resolver = Resolver::with(&Uri::from_static("http://slow.test:83"), |_, port| {
+            ASKED.fetch_add(1, SeqCst);
+            thread::sleep(Duration::from_secs(1));
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        });
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let resolver = resolver.clone();
+                thread::spawn(move || resolver.resolve(Duration::from_millis(100)))
+            })
+            .collect();
+        for waiting in waiting {
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(error.to_string(), "looking up slow.test takes too long");
+        }
+        let found = resolver.resolve(Duration::from_secs(30)).unwrap();
+        assert_eq!(*found, ["127.0.0.1:83".parse().unwrap()]);
+        assert_eq!(ASKED.load(SeqCst), 1);
     }
 }

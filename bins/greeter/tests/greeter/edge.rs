@@ -163,31 +163,6 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     assert_eq!(client.answer(), answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED));
 }
 
-#[test]
-fn connections_over_the_limit_are_turned_away_until_one_ends() {
-    let (greeting, name) = peers();
-    let mut command = crate::common::command(&greeting.url(), &name.url());
-    let (_process, address) = harness::Process::serve(command.env("MAX_CONNECTIONS", "2"));
-    let health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
-    let mut open = [Client::connect(address), Client::connect(address)];
-    for client in &mut open {
-        assert_eq!(client.send(health).answer(), answer("200 OK", "", "ok"));
-    }
-    let mut third = Client::connect(address);
-    let busy = "Retry-After: 1\r\nConnection: close\r\n";
-    let expected = answer("503 Service Unavailable", busy, "too many connections");
-    assert_eq!(third.answer(), expected);
-    assert!(third.is_closed());
-
-    let [first, _second] = open;
-    drop(first);
-    // The server sees the end of the first a moment later.
-    let end = std::time::Instant::now() + harness::PATIENCE;
-    while harness::get(address, "/health").0 == 503 {
-        assert!(std::time::Instant::now() < end, "its place is never free again");
-    }
-}
-
 /// Clients that never stop asking: the drain ends at its limit, and still every request
 /// that was taken is answered.
 #[test]

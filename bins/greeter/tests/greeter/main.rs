@@ -3,4 +3,6 @@
 mod common;
 mod contract;
 mod edge;
+mod overload;
+mod patience;
 mod upstream;

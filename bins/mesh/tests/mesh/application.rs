@@ -161,7 +161,9 @@ impl Load {
     }
 
     /// Stops it: every greeting was one.
-    fn was_flawless(self) {
+    fn was_flawless(self, start: Instant) {
+        let (done, seconds) = (self.done.load(SeqCst), start.elapsed().as_secs_f64());
+        println!("{done} greetings in {seconds:.1} s");
         self.stop.store(true, SeqCst);
         for client in self.clients {
             client.join().expect("a greeting failed");
@@ -173,28 +175,46 @@ impl Load {
 fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back() {
     let mut mesh = Mesh::start(&[]);
     let load = Load::start(mesh.front);
+    let start = Instant::now();
     load.goes_on_for(1000);
     mesh.kill("name-1", Signal::SIGKILL);
     load.goes_on_for(500);
     mesh.is_up_again("name-1");
     load.goes_on_for(500);
-    load.was_flawless();
+    load.was_flawless(start);
 
     let seen: Vec<_> = (0..4).map(|_| makers(&get(mesh.front, "/").1)).collect();
     assert!(seen.iter().any(|makers| makers[2] == "name-1"), "{seen:?}");
 }
 
+/// Rolling restarts: every task of every service, one after the other.
 #[test]
-fn a_restart_of_each_service_under_load_costs_no_greeting() {
+fn three_rounds_of_restarts_under_load_cost_no_greeting() {
     let mut mesh = Mesh::start(&[]);
     let load = Load::start(mesh.front);
-    for task in ["greeter-1", "greeting-1", "name-1"] {
+    let start = Instant::now();
+    let tasks: Vec<_> = mesh.tasks.keys().cloned().collect();
+    for task in [&tasks, &tasks, &tasks].into_iter().flatten() {
         load.goes_on_for(100);
         mesh.kill(task, Signal::SIGTERM);
         mesh.is_up_again(task);
     }
     load.goes_on_for(100);
-    load.was_flawless();
+    load.was_flawless(start);
+}
+
+#[test]
+fn three_rounds_of_killed_leaves_under_load_cost_no_greeting() {
+    let mut mesh = Mesh::start(&[]);
+    let load = Load::start(mesh.front);
+    let start = Instant::now();
+    for task in ["greeting-1", "name-1", "greeting-2", "name-2"].repeat(3) {
+        load.goes_on_for(100);
+        mesh.kill(task, Signal::SIGKILL);
+        mesh.is_up_again(task);
+    }
+    load.goes_on_for(100);
+    load.was_flawless(start);
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Too much of everything: connections, files, noise.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Client, PATIENCE, Process, get};
+
+use crate::common::{GREETING, answer, command, greeter, peers};
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Tries until it is as wanted.
+fn eventually(what: &str, wanted: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !wanted() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn connections_over_the_limit_are_turned_away_until_one_ends() {
+    let (greeting, name) = peers();
+    let mut command = command(&greeting.url(), &name.url());
+    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "2"));
+    let mut open = [Client::connect(address), Client::connect(address)];
+    for client in &mut open {
+        assert_eq!(client.send(HEALTH).answer(), answer("200 OK", "", "ok"));
+    }
+    let mut third = Client::connect(address);
+    let busy = "Retry-After: 1\r\nConnection: close\r\n";
+    let expected = answer("503 Service Unavailable", busy, "too many connections");
+    assert_eq!(third.answer(), expected);
+    assert!(third.is_closed());
+
+    let [first, _second] = open;
+    drop(first);
+    // The server sees its end a moment later.
+    eventually("its place is never free again", || get(address, "/health").0 == 200);
+}
+
+/// User and system time of a process so far, in hundredths of a second.
+fn cpu_time(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn without_files_it_neither_spins_nor_ends() {
+    let (greeting, name) = peers();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$0\"", env!("CARGO_BIN_EXE_greeter")]);
+    let plain = command(&greeting.url(), &name.url());
+    limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let (process, address) = Process::serve(&mut limited);
+
+    let mut first = Client::connect(address);
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(first.answer(), answer("200 OK", "", GREETING));
+    let others: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+    let _ = process.line(|line| line.contains("accept failed"));
+
+    let before = cpu_time(process.pid());
+    thread::sleep(Duration::from_secs(1));
+    let spent = cpu_time(process.pid()) - before;
+    assert!(spent <= 20, "{spent}% of a CPU while there is nothing to do");
+    // Those who are in are served, on the connections there are.
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(first.answer(), answer("200 OK", "", GREETING));
+
+    drop(others);
+    let greeted = || {
+        Client::try_connect(address).is_some_and(|mut client| {
+            client.try_send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").is_ok()
+                && client.answer().ends_with(GREETING)
+        })
+    };
+    eventually("no greeting once there are files again", greeted);
+}
+
+#[test]
+fn noise_cannot_flood_the_log_nor_write_lines_of_its_own() {
+    let (greeting, name) = peers();
+    let (process, address) = greeter(&greeting, &name);
+    let start = Instant::now();
+    for _ in 0..500 {
+        let mut client = Client::connect(address);
+        client.send("GET /\"}\u{1b}[31m{\"event\":\"fake\" HTTP/1.1\r\nHost: a\"}\r\n\r\n");
+        assert!(client.answer().starts_with("HTTP/1.1 400 "));
+    }
+    // One more second, and one more refusal, which counts those before it.
+    thread::sleep(Duration::from_millis(1100));
+    let _ = Client::connect(address).send("noise\r\n").answer();
+    let counted = process.line(|line| line.contains("left_out"));
+    let lines = process.lines();
+    let written = 2 + lines.iter().filter(|line| line.contains("refused")).count();
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!(written <= seconds + 3, "{written} lines in {seconds} s");
+    for line in lines.iter().chain([&counted]) {
+        let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        assert_eq!(value["event"], "refused", "{line}");
+    }
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..300 {
+        let noise: Vec<u8> = (0..random.usize(1..2000)).map(|_| random.u8(..)).collect();
+        let mut client = Client::connect(address);
+        let _ = client.try_send(&noise);
+    }
+    assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
+}
