@@ -3,9 +3,11 @@
 //! The edge has no use for a body: it is read only to find the next request behind it.
 
 use crate::request::{Framing, Refusal};
+use crate::response::Status;
 
 /// The longest body that is read away, in bytes; chunked, its framing counts too.
 pub(crate) const MAX_BODY: u64 = 64 * 1024;
+const TOO_LARGE: Refusal = Refusal(Status::CONTENT_TOO_LARGE, "body over 64 KiB");
 /// The longest line of a chunked body: a chunk's size with extensions, a trailer.
 const MAX_LINE: usize = 4096;
 
@@ -38,7 +40,7 @@ impl Skip {
     pub(crate) fn new(framing: Framing) -> Result<Self, Refusal> {
         let state = match framing {
             Framing::Length(0) => State::Done,
-            Framing::Length(length) if length > MAX_BODY => return Err(Refusal::BodyTooLarge),
+            Framing::Length(length) if length > MAX_BODY => return Err(TOO_LARGE),
             Framing::Length(left) => State::Bytes { left, then: Next::Done },
             Framing::Chunked => State::ChunkSize,
         };
@@ -55,7 +57,7 @@ impl Skip {
         let mut used = 0;
         while let Some(step) = self.step(&input[used..])? {
             used += step;
-            self.left = self.left.checked_sub(step as u64).ok_or(Refusal::BodyTooLarge)?;
+            self.left = self.left.checked_sub(step as u64).ok_or(TOO_LARGE)?;
         }
         Ok(used)
     }
@@ -68,7 +70,7 @@ impl Skip {
             State::Bytes { left: 0, then: Next::ChunkEnd } => match line(input)? {
                 None => return Ok(None),
                 Some(b"") => (State::ChunkSize, 2),
-                Some(_) => return Err(Refusal::Malformed("a chunk is longer than its size")),
+                Some(_) => return Err(Refusal::malformed("a chunk is longer than its size")),
             },
             State::Bytes { .. } if input.is_empty() => return Ok(None),
             State::Bytes { left, then } => {
@@ -80,7 +82,7 @@ impl Skip {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
-                match chunk_size(line).ok_or(Refusal::Malformed("bad chunk size"))? {
+                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size"))? {
                     0 => (State::Trailer, used),
                     left => (State::Bytes { left, then: Next::ChunkEnd }, used),
                 }
@@ -108,7 +110,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 
 /// The line at the front, without its CR LF, once it is there.
 fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
-    let bad = Refusal::Malformed("bad line in a chunked body");
+    let bad = Refusal::malformed("bad line in a chunked body");
     match input.iter().take(MAX_LINE).position(|&b| b == b'\n') {
         Some(end) if end > 0 && input[end - 1] == b'\r' => {
             let line = &input[..end - 1];
@@ -193,7 +195,7 @@ mod tests {
             b"0\r\nTrailer: x\n\r\n",
         ] {
             assert!(
-                matches!(skip_all(Framing::Chunked, bad), Err(Refusal::Malformed(_))),
+                matches!(skip_all(Framing::Chunked, bad), Err(Refusal(Status::BAD_REQUEST, _))),
                 "{}",
                 bad.escape_ascii()
             );
@@ -203,14 +205,14 @@ mod tests {
     #[test]
     fn a_body_has_an_end() {
         let over = usize::try_from(MAX_BODY).unwrap() + 1;
-        assert_eq!(skip(Framing::Length(MAX_BODY + 1), b"", 1), Err(Refusal::BodyTooLarge));
+        assert_eq!(skip(Framing::Length(MAX_BODY + 1), b"", 1), Err(TOO_LARGE));
         assert!(skip(Framing::Length(MAX_BODY), &vec![b'x'; over], 999).unwrap().is_some());
         let endless = b"1\r\nx\r\n".repeat(over);
-        assert_eq!(skip(Framing::Chunked, &endless, 999), Err(Refusal::BodyTooLarge));
+        assert_eq!(skip(Framing::Chunked, &endless, 999), Err(TOO_LARGE));
         let line = vec![b'1'; MAX_LINE];
         assert!(skip(Framing::Chunked, &line, 999).is_err());
         let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(over)].concat();
-        assert_eq!(skip(Framing::Chunked, &trailers, 999), Err(Refusal::BodyTooLarge));
+        assert_eq!(skip(Framing::Chunked, &trailers, 999), Err(TOO_LARGE));
     }
 
     /// Pieces of chunked bodies, good and bad, in any order.

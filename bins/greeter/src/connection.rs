@@ -20,7 +20,7 @@ use crate::buffer::Buffer;
 use crate::deadline::End;
 use crate::edge::Edge;
 use crate::request::{self, MAX_HEAD, Parser, Refusal, Request};
-use crate::response::{self, Answer, Connection as Header};
+use crate::response::{self, Answer, Connection as Header, Status};
 use crate::socket::Socket;
 
 /// How long a connection waits for its client.
@@ -45,6 +45,9 @@ impl Default for Limits {
     }
 }
 
+const TOO_SLOW: Refusal = Refusal(Status::REQUEST_TIMEOUT, "the request took more than 10 s");
+const TOO_MANY: Refusal = Refusal(Status::UNAVAILABLE, "too many connections");
+
 /// How long, and for how many bytes, a closing connection still listens.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -66,7 +69,7 @@ impl From<Refusal> for Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::TimedOut => Self::Refused(Refusal::TooSlow),
+            io::ErrorKind::TimedOut => Self::Refused(TOO_SLOW),
             _ => Self::Gone,
         }
     }
@@ -85,7 +88,7 @@ pub(crate) fn serve(socket: Socket, edge: &Arc<Edge>) {
 /// Answers 503 to a connection that is one too many.
 pub(crate) fn turn_away(socket: Socket, edge: &Arc<Edge>) {
     let mut connection = Connection { socket, input: Buffer::default(), output: Vec::new(), edge };
-    connection.refuse(Refusal::TooManyConnections);
+    connection.refuse(TOO_MANY);
 }
 
 struct Connection<'a> {
@@ -139,7 +142,7 @@ impl Connection<'_> {
                 self.socket.set_deadline(self.edge.limits.receive, End::Reading);
             }
             if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
-                return Err(Refusal::Malformed("the request ends within its head").into());
+                return Err(Refusal::malformed("the request ends within its head").into());
             }
         }
     }
@@ -161,7 +164,7 @@ impl Connection<'_> {
                 return Ok(());
             }
             if self.input.fill(&self.socket, MAX_HEAD)? == 0 {
-                return Err(Refusal::Malformed("the request ends within its body").into());
+                return Err(Refusal::malformed("the request ends within its body").into());
             }
         }
     }

@@ -51,14 +51,12 @@ impl Edge {
     pub(crate) fn answer(self: &Arc<Self>, request: Request) -> Answer {
         let plain = |status, body: &'static str| Answer { status, body: body.into() };
         match (request.method, request.target) {
-            (Method::Options, _) => plain(Status::NoContent, ""),
+            (Method::Options, _) => plain(Status::NO_CONTENT, ""),
             (Method::Other, _) => {
-                plain(Status::MethodNotAllowed, "method not allowed: GET, HEAD or OPTIONS")
+                plain(Status::METHOD_NOT_ALLOWED, "method not allowed: GET, HEAD or OPTIONS")
             }
-            (_, Target::Health) if self.shutdown.begun() => {
-                plain(Status::ServiceUnavailable, "draining")
-            }
-            (_, Target::Health) => plain(Status::Ok, "ok"),
+            (_, Target::Health) if self.shutdown.begun() => plain(Status::UNAVAILABLE, "draining"),
+            (_, Target::Health) => plain(Status::OK, "ok"),
             (_, Target::Greeting) => self.greet(request),
         }
     }
@@ -76,7 +74,7 @@ impl Edge {
         let name = name.join().unwrap_or_else(|_| Err(self.name.crashed()));
         match (greeting, name) {
             (Ok(greeting), Ok(name)) => Answer {
-                status: Status::Ok,
+                status: Status::OK,
                 body: format!("From {}: {greeting} {name}", self.host).into(),
             },
             (Err(Failure { status, text }), _) | (_, Err(Failure { status, text })) => {

@@ -1,7 +1,9 @@
 //! The grammar of a request's head (RFC 9112, sections 2 to 7). No I/O.
 
-use httparse::{Header, Status};
+use httparse::Header;
 use ureq::http::{HeaderName, HeaderValue};
+
+use crate::response::Status;
 
 /// The longest head, in bytes.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
@@ -58,19 +60,23 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// Why a connection ends with an error answer.
+/// Why a connection ends with an error: the status, and a word to the person who caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// What is wrong with it, for the person who sent it.
-    Malformed(&'static str),
-    LineTooLong,
-    HeadTooLarge,
-    BodyTooLarge,
-    UnknownCoding,
-    UnknownVersion,
-    UnknownExpectation,
-    TooSlow,
-    TooManyConnections,
+pub(crate) struct Refusal(pub(crate) Status, pub(crate) &'static str);
+
+impl Refusal {
+    const LINE_TOO_LONG: Self = Self(Status::URI_TOO_LONG, "request line over 16 KiB");
+    const HEAD_TOO_LARGE: Self =
+        Self(Status::HEAD_TOO_LARGE, "head over 64 KiB, or more than 128 headers");
+    const UNKNOWN_CODING: Self =
+        Self(Status::NOT_IMPLEMENTED, "Transfer-Encoding other than chunked");
+    const UNKNOWN_VERSION: Self = Self(Status::UNKNOWN_VERSION, "this is HTTP/1.1");
+    const UNKNOWN_EXPECTATION: Self =
+        Self(Status::EXPECTATION_FAILED, "Expect other than 100-continue");
+
+    pub(crate) const fn malformed(what: &'static str) -> Self {
+        Self(Status::BAD_REQUEST, what)
+    }
 }
 
 /// Finds a head that comes in pieces. However it is cut, the result is the same.
@@ -93,17 +99,17 @@ impl Parser {
         // Blank lines: RFC 9112, 2.2 asks for patience with one.
         let blank = input.iter().take_while(|b| b"\r\n".contains(b)).count();
         if blank > MAX_BLANK || input.get(blank).is_some_and(|&b| !is_token_byte(b)) {
-            return Err(Refusal::Malformed("bad request line"));
+            return Err(Refusal::malformed("bad request line"));
         }
         if input.len() > MAX_LINE && !input[blank..MAX_LINE].contains(&b'\n') {
-            return Err(Refusal::LineTooLong);
+            return Err(Refusal::LINE_TOO_LONG);
         }
         if let Some(end) = input[seen..].iter().rposition(|&b| b == b'\n')
             && let Some(parsed) = parse_lines(&input[..=seen + end])?
         {
             return Ok(Some(parsed));
         }
-        if input.len() < MAX_HEAD { Ok(None) } else { Err(Refusal::HeadTooLarge) }
+        if input.len() < MAX_HEAD { Ok(None) } else { Err(Refusal::HEAD_TOO_LARGE) }
     }
 }
 
@@ -111,16 +117,16 @@ fn parse_lines(lines: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(lines) {
-        Ok(Status::Complete(length)) => {
+        Ok(httparse::Status::Complete(length)) => {
             check_line_ends(&lines[..length])?;
             Ok(Some((Request::read(&parsed)?, length)))
         }
-        Ok(Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(Refusal::HeadTooLarge),
-        Err(httparse::Error::Version) => Err(Refusal::UnknownVersion),
-        Err(httparse::Error::HeaderName) => Err(Refusal::Malformed("bad header name")),
-        Err(httparse::Error::HeaderValue) => Err(Refusal::Malformed("bad header value")),
-        Err(_) => Err(Refusal::Malformed("bad request line")),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal::HEAD_TOO_LARGE),
+        Err(httparse::Error::Version) => Err(Refusal::UNKNOWN_VERSION),
+        Err(httparse::Error::HeaderName) => Err(Refusal::malformed("bad header name")),
+        Err(httparse::Error::HeaderValue) => Err(Refusal::malformed("bad header value")),
+        Err(_) => Err(Refusal::malformed("bad request line")),
     }
 }
 
@@ -135,7 +141,7 @@ fn check_line_ends(head: &[u8]) -> Result<(), Refusal> {
     let mut last = b'\r';
     for &byte in head {
         if byte == b'\n' && last != b'\r' {
-            return Err(Refusal::Malformed("a line ends without CR"));
+            return Err(Refusal::malformed("a line ends without CR"));
         }
         last = byte;
     }
@@ -158,14 +164,14 @@ impl Request {
             fields.read(header)?;
         }
         if fields.hosts != 1 && !(is_1_0 && fields.hosts == 0) {
-            return Err(Refusal::Malformed("exactly one Host header is required"));
+            return Err(Refusal::malformed("exactly one Host header is required"));
         }
         let body = match (fields.chunked, fields.length) {
             (true, Some(_)) => {
-                return Err(Refusal::Malformed("both Transfer-Encoding and Content-Length"));
+                return Err(Refusal::malformed("both Transfer-Encoding and Content-Length"));
             }
             (true, None) if is_1_0 => {
-                return Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0"));
+                return Err(Refusal::malformed("Transfer-Encoding in HTTP/1.0"));
             }
             (true, None) => Framing::Chunked,
             (false, length) => Framing::Length(length.unwrap_or(0)),
@@ -201,20 +207,20 @@ impl Fields {
         if name.eq_ignore_ascii_case("host") {
             self.hosts += 1;
             if !value.iter().all(|&b| is_host_byte(b)) {
-                return Err(Refusal::Malformed("bad Host"));
+                return Err(Refusal::malformed("bad Host"));
             }
         } else if name.eq_ignore_ascii_case("content-length") {
-            let length = content_length(value).ok_or(Refusal::Malformed("bad Content-Length"))?;
+            let length = content_length(value).ok_or(Refusal::malformed("bad Content-Length"))?;
             if self.length.is_some_and(|known| known != length) {
-                return Err(Refusal::Malformed("two values of Content-Length"));
+                return Err(Refusal::malformed("two values of Content-Length"));
             }
             self.length = Some(length);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             if self.chunked {
-                return Err(Refusal::Malformed("chunked twice"));
+                return Err(Refusal::malformed("chunked twice"));
             }
             if !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::UnknownCoding);
+                return Err(Refusal::UNKNOWN_CODING);
             }
             self.chunked = true;
         } else if name.eq_ignore_ascii_case("connection") {
@@ -224,7 +230,7 @@ impl Fields {
             }
         } else if name.eq_ignore_ascii_case("expect") {
             if !value.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Refusal::UnknownExpectation);
+                return Err(Refusal::UNKNOWN_EXPECTATION);
             }
             self.expects_continue = true;
         } else if let Some(name) = PASSED_ON.iter().find(|p| p.eq_ignore_ascii_case(name)) {
@@ -256,7 +262,7 @@ fn target(method: Method, target: &str) -> Result<Target, Refusal> {
         // CONNECT names an authority; it gets its 405.
         "/"
     } else {
-        return Err(Refusal::Malformed("bad request target"));
+        return Err(Refusal::malformed("bad request target"));
     };
     Ok(match path.split('?').next() {
         Some("/health") => Target::Health,
@@ -343,7 +349,7 @@ mod tests {
             assert_eq!(request(&format!("GET {target} HTTP/1.1\nHost: x")).target, expected);
         }
         for bad in ["health", "*", "ftp://x/", "://x", "http://"] {
-            let refusal = Refusal::Malformed("bad request target");
+            let refusal = Refusal::malformed("bad request target");
             assert_eq!(head(&format!("GET {bad} HTTP/1.1\nHost: x")), Err(refusal), "{bad}");
         }
     }
@@ -384,11 +390,15 @@ mod tests {
             "Transfer-Encoding : chunked",
             "Transfer-Encoding:\n chunked",
         ] {
-            assert!(matches!(post(bad), Err(Refusal::Malformed(_))), "{bad}: {:?}", post(bad));
+            assert!(
+                matches!(post(bad), Err(Refusal(Status::BAD_REQUEST, _))),
+                "{bad}: {:?}",
+                post(bad)
+            );
         }
         for unknown in ["gzip, chunked", "chunked, gzip", "xchunked", "identity", ""] {
             let fields = format!("Transfer-Encoding: {unknown}");
-            assert_eq!(post(&fields), Err(Refusal::UnknownCoding), "{unknown}");
+            assert_eq!(post(&fields), Err(Refusal::UNKNOWN_CODING), "{unknown}");
         }
         assert!(head("POST / HTTP/1.0\nTransfer-Encoding: chunked").is_err());
     }
@@ -404,8 +414,8 @@ mod tests {
 
     #[test]
     fn what_is_no_http_1_is_refused_at_once() {
-        assert_eq!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Refusal::UnknownVersion));
-        assert_eq!(head("GET / HTTP/9.9\nHost: x"), Err(Refusal::UnknownVersion));
+        assert_eq!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Refusal::UNKNOWN_VERSION));
+        assert_eq!(head("GET / HTTP/9.9\nHost: x"), Err(Refusal::UNKNOWN_VERSION));
         assert!(parse(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").is_err());
         assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n").is_err());
         assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n").is_err());
@@ -417,18 +427,18 @@ mod tests {
         let headers =
             |count: usize| head(&format!("GET / HTTP/1.1\nHost: x{}", "\nX: y".repeat(count - 1)));
         assert!(headers(128).is_ok());
-        assert_eq!(headers(129), Err(Refusal::HeadTooLarge));
+        assert_eq!(headers(129), Err(Refusal::HEAD_TOO_LARGE));
 
         let line = |length: usize| parse(format!("GET /{}", "a".repeat(length - 5)).as_bytes());
         assert_eq!(line(16 * 1024), Ok(None));
-        assert_eq!(line(16 * 1024 + 1), Err(Refusal::LineTooLong));
+        assert_eq!(line(16 * 1024 + 1), Err(Refusal::LINE_TOO_LONG));
 
         let large = |length: usize| {
             let start = "GET / HTTP/1.1\r\nHost: x\r\nX: ";
             parse(format!("{start}{}\r\n\r\n", "a".repeat(length - start.len() - 4)).as_bytes())
         };
         assert!(large(64 * 1024).is_ok());
-        assert_eq!(large(64 * 1024 + 1), Err(Refusal::HeadTooLarge));
+        assert_eq!(large(64 * 1024 + 1), Err(Refusal::HEAD_TOO_LARGE));
 
         assert!(parse(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().is_some());
         assert!(parse(b"\r\n\r\n\r\n").is_err());

@@ -16,75 +16,32 @@ pub(crate) struct Answer {
     pub(crate) body: Cow<'static, str>,
 }
 
-/// The statuses the edge knows (RFC 9110, section 15).
+/// A status the edge knows (RFC 9110, section 15): its line, and the headers it comes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Ok,
-    NoContent,
-    BadRequest,
-    MethodNotAllowed,
-    RequestTimeout,
-    ContentTooLarge,
-    UriTooLong,
-    ExpectationFailed,
-    HeaderFieldsTooLarge,
-    NotImplemented,
-    BadGateway,
-    ServiceUnavailable,
-    GatewayTimeout,
-    VersionNotSupported,
-}
+pub(crate) struct Status(&'static str, &'static str);
 
 impl Status {
-    fn line(self) -> &'static str {
-        match self {
-            Self::Ok => "200 OK",
-            Self::NoContent => "204 No Content",
-            Self::BadRequest => "400 Bad Request",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::RequestTimeout => "408 Request Timeout",
-            Self::ContentTooLarge => "413 Content Too Large",
-            Self::UriTooLong => "414 URI Too Long",
-            Self::ExpectationFailed => "417 Expectation Failed",
-            Self::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
-            Self::NotImplemented => "501 Not Implemented",
-            Self::BadGateway => "502 Bad Gateway",
-            Self::ServiceUnavailable => "503 Service Unavailable",
-            Self::GatewayTimeout => "504 Gateway Timeout",
-            Self::VersionNotSupported => "505 HTTP Version Not Supported",
-        }
-    }
-
-    /// Headers that come with the status.
-    fn headers(self) -> &'static str {
-        match self {
-            Self::NoContent | Self::MethodNotAllowed => "Allow: GET, HEAD, OPTIONS\r\n",
-            Self::ServiceUnavailable => "Retry-After: 1\r\n",
-            _ => "",
-        }
-    }
+    pub(crate) const OK: Self = Self("200 OK", "");
+    pub(crate) const NO_CONTENT: Self = Self("204 No Content", ALLOW);
+    pub(crate) const BAD_REQUEST: Self = Self("400 Bad Request", "");
+    pub(crate) const METHOD_NOT_ALLOWED: Self = Self("405 Method Not Allowed", ALLOW);
+    pub(crate) const REQUEST_TIMEOUT: Self = Self("408 Request Timeout", "");
+    pub(crate) const CONTENT_TOO_LARGE: Self = Self("413 Content Too Large", "");
+    pub(crate) const URI_TOO_LONG: Self = Self("414 URI Too Long", "");
+    pub(crate) const EXPECTATION_FAILED: Self = Self("417 Expectation Failed", "");
+    pub(crate) const HEAD_TOO_LARGE: Self = Self("431 Request Header Fields Too Large", "");
+    pub(crate) const NOT_IMPLEMENTED: Self = Self("501 Not Implemented", "");
+    pub(crate) const BAD_GATEWAY: Self = Self("502 Bad Gateway", "");
+    pub(crate) const UNAVAILABLE: Self = Self("503 Service Unavailable", "Retry-After: 1\r\n");
+    pub(crate) const GATEWAY_TIMEOUT: Self = Self("504 Gateway Timeout", "");
+    pub(crate) const UNKNOWN_VERSION: Self = Self("505 HTTP Version Not Supported", "");
 }
 
+const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
+
 impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
-        let (status, body) = match refusal {
-            Refusal::Malformed(what) => (Status::BadRequest, what),
-            Refusal::LineTooLong => (Status::UriTooLong, "request line over 16 KiB"),
-            Refusal::HeadTooLarge => {
-                (Status::HeaderFieldsTooLarge, "head over 64 KiB, or more than 128 headers")
-            }
-            Refusal::BodyTooLarge => (Status::ContentTooLarge, "body over 64 KiB"),
-            Refusal::UnknownCoding => {
-                (Status::NotImplemented, "Transfer-Encoding other than chunked")
-            }
-            Refusal::UnknownVersion => (Status::VersionNotSupported, "this is HTTP/1.1"),
-            Refusal::UnknownExpectation => {
-                (Status::ExpectationFailed, "Expect other than 100-continue")
-            }
-            Refusal::TooSlow => (Status::RequestTimeout, "the request took more than 10 s"),
-            Refusal::TooManyConnections => (Status::ServiceUnavailable, "too many connections"),
-        };
-        Self { status, body: Cow::Borrowed(body) }
+    fn from(Refusal(status, text): Refusal) -> Self {
+        Self { status, body: Cow::Borrowed(text) }
     }
 }
 
@@ -117,16 +74,16 @@ pub(crate) fn write(
             out.extend_from_slice(part.as_bytes());
         }
     };
-    put(&["HTTP/1.1 ", status.line(), "\r\nDate: ", date, "\r\n"]);
+    put(&["HTTP/1.1 ", status.0, "\r\nDate: ", date, "\r\n"]);
     // 204 has no content, and so neither type nor length (RFC 9110, 8.6).
-    if *status != Status::NoContent {
+    if *status != Status::NO_CONTENT {
         let mut length = String::with_capacity(20);
         // Writing to a String does not fail.
         let _ = write!(length, "{}", body.len());
         put(&["Content-Type: text/plain; charset=utf-8\r\nContent-Length: ", &length, "\r\n"]);
     }
     put(&["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"]);
-    put(&[status.headers(), connection, "\r\n"]);
+    put(&[status.1, connection, "\r\n"]);
     if !head_only {
         put(&[body]);
     }
@@ -165,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_byte_of_an_answer() {
-        let answer = Answer { status: Status::Ok, body: "Héllo".into() };
+        let answer = Answer { status: Status::OK, body: "Héllo".into() };
         let head = "HTTP/1.1 200 OK\r\nDate: DATE\r\n\
             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 6\r\n\
             X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
@@ -179,7 +136,7 @@ mod tests {
 
     #[test]
     fn no_content_has_no_length() {
-        let answer = Answer { status: Status::NoContent, body: "".into() };
+        let answer = Answer { status: Status::NO_CONTENT, body: "".into() };
         assert_eq!(
             bytes(&answer, false, Connection::KeepAlive),
             "HTTP/1.1 204 No Content\r\nDate: DATE\r\nX-Content-Type-Options: nosniff\r\n\

@@ -68,7 +68,7 @@ impl Upstream {
         let result = if others < MAX_IN_FLIGHT {
             self.call(headers, deadline)
         } else {
-            Err((Status::ServiceUnavailable, "too many calls in flight".to_owned()))
+            Err((Status::UNAVAILABLE, "too many calls in flight".to_owned()))
         };
         self.in_flight.fetch_sub(1, Relaxed);
         result.map_err(|(status, cause)| self.failure(status, &cause))
@@ -76,7 +76,7 @@ impl Upstream {
 
     /// A call that ended in a panic.
     pub(crate) fn crashed(&self) -> Failure {
-        self.failure(Status::BadGateway, "the call crashed")
+        self.failure(Status::BAD_GATEWAY, "the call crashed")
     }
 
     fn failure(&self, status: Status, cause: &str) -> Failure {
@@ -189,17 +189,17 @@ fn bad_answer(text: String) -> ureq::Error {
 
 /// The status and the words for a failed call.
 fn describe(error: &ureq::Error) -> (Status, String) {
-    let gateway = |text: &str| (Status::BadGateway, text.to_owned());
+    let gateway = |text: &str| (Status::BAD_GATEWAY, text.to_owned());
     match error {
         ureq::Error::Io(error) => match error.kind() {
-            ErrorKind::TimedOut => (Status::GatewayTimeout, "no answer in time".to_owned()),
+            ErrorKind::TimedOut => (Status::GATEWAY_TIMEOUT, "no answer in time".to_owned()),
             ErrorKind::ConnectionRefused => gateway("connection refused"),
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => gateway("connection reset"),
             ErrorKind::UnexpectedEof => gateway("connection closed before the end of the answer"),
-            _ => (Status::BadGateway, error.to_string()),
+            _ => (Status::BAD_GATEWAY, error.to_string()),
         },
         ureq::Error::BodyExceedsLimit(_) => gateway("the answer is over 4 KiB"),
         ureq::Error::LargeResponseHeader(..) => gateway("the answer's head is over 4 KiB"),
-        error => (Status::BadGateway, format!("not an HTTP answer: {error}")),
+        error => (Status::BAD_GATEWAY, format!("not an HTTP answer: {error}")),
     }
 }
