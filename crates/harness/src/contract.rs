@@ -262,3 +262,26 @@ impl Binary {
         assert_eq!(process.wait().0.code(), Some(0));
     }
 }
+
+/// The tests that every service's binary must pass, a test a promise.
+#[macro_export]
+macro_rules! test_every_promise {
+    ($binary:expr) => {
+        $crate::test_every_promise! { $binary =>
+            command_line: has_a_command_line,
+            port_in_use: refuses_a_port_in_use,
+            health_check: checks_its_own_health,
+            ipv6: speaks_ipv6,
+            drain: drains,
+            drain_and_health_checks: drains_despite_health_checks,
+            second_signal: obeys_a_second_signal,
+            noise: survives,
+        }
+    };
+    ($binary:expr => $($test:ident: $promise:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            $binary.$promise();
+        })*
+    };
+}

@@ -10,10 +10,7 @@ const BINARY: Binary = Binary {
     environment: &[("GREETING_URL", "http://127.0.0.1:1"), ("NAME_URL", "http://127.0.0.1:1")],
 };
 
-#[test]
-fn command_line() {
-    BINARY.has_a_command_line();
-}
+harness::test_every_promise!(BINARY);
 
 #[test]
 fn bad_settings() {
@@ -42,39 +39,4 @@ fn missing_settings() {
     assert_eq!(refused.code, Some(78));
     let line = "greeter: NAME_URL is not set: set it, for example to http://name-service:3000\n";
     assert_eq!(refused.stderr, line);
-}
-
-#[test]
-fn port_in_use() {
-    BINARY.refuses_a_port_in_use();
-}
-
-#[test]
-fn health_check() {
-    BINARY.checks_its_own_health();
-}
-
-#[test]
-fn ipv6() {
-    BINARY.speaks_ipv6();
-}
-
-#[test]
-fn drain() {
-    BINARY.drains();
-}
-
-#[test]
-fn drain_and_health_checks() {
-    BINARY.drains_despite_health_checks();
-}
-
-#[test]
-fn second_signal() {
-    BINARY.obeys_a_second_signal();
-}
-
-#[test]
-fn noise() {
-    BINARY.survives();
 }
