@@ -21,6 +21,11 @@ mesh *ARGS:
 test:
     cargo test
 
+# Fuzz greeter's HTTP parser
+[no-exit-message]
+fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
+    cd bins/greeter && RUSTC_BOOTSTRAP=1 cargo fuzz run edge -- -max_total_time={{ quote(SECONDS) }}
+
 # Check the format, the lints and the tests
 check: _format _clippy test
 

@@ -101,8 +101,9 @@ impl Skip {
 /// Hex digits alone, before any extension (RFC 9112, section 7.1). httparse's parser takes
 /// an empty size for 0.
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|&b| b == b';').next()?.trim_ascii_end();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+    let size = line.split(|&b| b == b';').next()?;
+    let digits = &size[..=size.iter().rposition(|b| !b" \t".contains(b))?];
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
@@ -192,6 +193,7 @@ mod tests {
             b"11111111111111111\r\n",
             b"ffffffffffffffffff\r\n",
             b"5 5\r\nhello\r\n",
+            b"0\x0c\r\n\r\n",
             b"0\r\nTrailer: x\n\r\n",
         ] {
             assert!(

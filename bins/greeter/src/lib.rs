@@ -31,6 +31,8 @@ mod buffer;
 mod connection;
 mod deadline;
 mod edge;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod request;
 mod resolver;
 mod response;

@@ -97,8 +97,10 @@ impl Parser {
         let input = &input[..input.len().min(MAX_HEAD)];
         let seen = std::mem::replace(&mut self.seen, input.len());
         // Blank lines: RFC 9112, 2.2 asks for patience with one.
-        let blank = input.iter().take_while(|b| b"\r\n".contains(b)).count();
-        if blank > MAX_BLANK || input.get(blank).is_some_and(|&b| !is_token_byte(b)) {
+        let blank = 2 * input.chunks(2).take_while(|pair| pair == b"\r\n").count();
+        let line = &input[blank..];
+        let starts_badly = line.first().is_some_and(|&b| !is_token_byte(b));
+        if blank > MAX_BLANK || (starts_badly && line != b"\r") {
             return Err(Refusal::malformed("bad request line"));
         }
         if input.len() > MAX_LINE && !input[blank..MAX_LINE].contains(&b'\n') {
@@ -442,6 +444,9 @@ mod tests {
 
         assert!(parse(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().is_some());
         assert!(parse(b"\r\n\r\n\r\n").is_err());
+        assert_eq!(parse(b"\r"), Ok(None));
+        assert!(parse(b"\r\r\n").is_err());
+        assert!(parse(b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").is_err());
     }
 
     #[test]

@@ -28,5 +28,6 @@ pub use cli::Service;
 pub use port::Port;
 pub use shutdown::Shutdown;
 
-#[global_allocator]
+// Under cargo-fuzz, AddressSanitizer's watches the heap instead.
+#[cfg_attr(not(fuzzing), global_allocator)]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

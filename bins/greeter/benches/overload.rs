@@ -1,0 +1,281 @@
+//! greeter under more than it was made for: `cargo bench -p greeter --bench overload`.
+//!
+//! Prints what it measures, and fails where a promise is broken. It takes two minutes, and
+//! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
+
+use std::fmt::{self, Display};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use harness::peer::ok;
+use harness::{PATIENCE, Peer, Process};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const GREETING: &str = "From greeter-1: Hello (greeting-1) Emelia (name-1)";
+
+fn main() {
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return; // `cargo test --all-targets` comes by: this is no test
+    }
+    slow_heads();
+    idle_connections();
+    no_files_left();
+    many_greetings();
+}
+
+/// 1,000 heads, of which a byte comes every two seconds, beside good requests.
+fn slow_heads() {
+    println!("\n1,000 clients send a byte of their head every 2 s");
+    raise_open_files();
+    let (_process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &[]));
+    let before = Latencies::of(address, Duration::from_secs(5));
+
+    let start = Instant::now();
+    let mut slow: Vec<_> = (0..1000).map(|_| open(address)).collect();
+    let attack = thread::spawn(move || {
+        for (byte, second) in REQUEST.iter().zip([0, 2, 4, 6, 8]) {
+            sleep(Duration::from_secs(second).saturating_sub(start.elapsed()));
+            for stream in &mut slow {
+                stream.write_all(&[*byte]).expect("still open");
+            }
+        }
+        let ends = slow.into_iter().map(|mut stream| {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+            start.elapsed()
+        });
+        ends.collect::<Vec<_>>()
+    });
+    let during = Latencies::of(address, Duration::from_secs(9));
+    let ends = attack.join().expect("each was told 408");
+    let (first, last) = (ends[0], ends[ends.len() - 1]);
+
+    let ratio = |percent| during.at(percent).div_duration_f64(before.at(percent));
+    row("latency of good requests before", &before);
+    row("latency of good requests during", &during);
+    row("ratio, p50 and p99", format!("{:.2} and {:.2}", ratio(50), ratio(99)));
+    row("slow clients told 408", ends.len());
+    row("first and last of them", format!("after {first:.1?} and {last:.1?}"));
+    assert!(first > Duration::from_millis(9500) && last < Duration::from_secs(12));
+    assert!(ratio(50) < 2.0, "slow clients slow down the others");
+    assert!(during.at(99) < before.at(99) * 2 + Duration::from_millis(2), "some of them a lot");
+}
+
+/// 10,000 connections that say nothing, or ask once, and stay.
+fn idle_connections() {
+    println!("\n10,000 idle connections");
+    let files = raise_open_files();
+    if files < 10_500 {
+        return row("not measured: open files allowed", files);
+    }
+    let settings = [("MAX_CONNECTIONS", "12000")];
+    let (process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &settings));
+    greet(&mut open(address));
+    let before = memory(&process);
+
+    let mut clients: Vec<_> = (0..10_000).map(|_| open(address)).collect();
+    wait_until(|| open_files(&process) > 10_000);
+    let silent = memory(&process);
+    let beside_silent = Latencies::of(address, Duration::from_secs(2));
+
+    clients.iter_mut().for_each(greet);
+    let greeted = memory(&process);
+    let beside_greeted = Latencies::of(address, Duration::from_secs(2));
+
+    drop(clients);
+    wait_until(|| open_files(&process) < 100);
+    greet(&mut open(address));
+    let after = memory(&process);
+
+    row("memory before", kib(before));
+    row("memory, all silent", kib(silent));
+    row("memory, all greeted once", kib(greeted));
+    row("memory when they have gone", kib(after));
+    row("latency beside them, silent", &beside_silent);
+    row("latency beside them, greeted", &beside_greeted);
+    assert!(greeted < 256 * 1024, "not well within 512 MiB");
+    assert!(after < greeted / 2, "it keeps what they took");
+}
+
+/// 100 connections to a process that may open 64 files.
+fn no_files_left() {
+    println!("\n100 connections, 64 open files");
+    let mut command = greeter("sh", &[]);
+    command.args(["-c", "ulimit -n 64; exec \"$0\"", env!("CARGO_BIN_EXE_greeter")]);
+    let (process, address) = Process::serve(&mut command);
+    greet(&mut open(address));
+    let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
+    // It may have inherited some with higher numbers.
+    wait_until(|| open_files(&process) >= 64);
+
+    let (cpu, start) = (cpu_time(&process), Instant::now());
+    sleep(Duration::from_secs(2));
+    let used = cpu_time(&process).saturating_sub(cpu);
+    let share = used.div_duration_f64(start.elapsed()) * 100.0;
+    assert!(open_files(&process) >= 64, "there are files again");
+
+    drop(clients);
+    let start = Instant::now();
+    greet(&mut open(address));
+    let served = start.elapsed();
+
+    row("CPU used in 2 s without files", format!("{used:?}, {share:.1}% of a core"));
+    row("first greeting when they have gone", format!("after {served:.1?}"));
+    assert!(share < 10.0, "it spins");
+}
+
+/// A million greetings, or as many as a minute allows.
+fn many_greetings() {
+    println!("\nmany greetings, on 32 connections");
+    let (process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &[]));
+    let minute = Duration::from_mins(1);
+    let few = load(address, 10_000, minute);
+    let early = memory(&process);
+    let start = Instant::now();
+    let many = load(address, 990_000, minute);
+    let took = start.elapsed();
+    let late = memory(&process);
+
+    row("greetings", few + many);
+    row("greetings a second", format!("{:.0}", f64::from(many) / took.as_secs_f64()));
+    row("memory after the first 10,000", kib(early));
+    row("memory after all", kib(late));
+    assert!(late < early + early / 10, "it grows");
+}
+
+/// The command that starts greeter, by `program`, in front of services as they should be.
+fn greeter(program: &str, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
+    for (variable, line) in
+        [("GREETING_URL", "Hello (greeting-1)"), ("NAME_URL", "Emelia (name-1)")]
+    {
+        // Not Peer::saying(): it reads byte by byte, which is slower than greeter.
+        let service = Peer::start(move |_, mut stream| {
+            let (answer, mut request) = (ok(line), [0; 1024]);
+            while stream.read(&mut request).is_ok_and(|count| count > 0)
+                && stream.write_all(&answer).is_ok()
+            {}
+        });
+        command.env(variable, service.url());
+    }
+    command
+}
+
+fn open(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+    stream.set_nodelay(true).expect("a TCP socket");
+    stream
+}
+
+/// Asks once. The answer must be a greeting.
+fn greet(stream: &mut TcpStream) {
+    stream.write_all(REQUEST).expect("still open");
+    let (mut answer, mut length) = ([0; 1024], 0);
+    while !answer[..length].ends_with(GREETING.as_bytes()) {
+        let count = stream.read(&mut answer[length..]).expect("an answer in time");
+        length += count;
+        assert!(count > 0, "not a greeting: {}", String::from_utf8_lossy(&answer[..length]));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+/// Asks on 32 connections until `count` greetings have come or `time` is over: how many.
+fn load(address: SocketAddr, count: u32, time: Duration) -> u32 {
+    let (end, begun) = (Instant::now() + time, AtomicU32::new(0));
+    let ask = || {
+        let (mut stream, mut greetings) = (open(address), 0);
+        while begun.fetch_add(1, Relaxed) < count && Instant::now() < end {
+            greet(&mut stream);
+            greetings += 1;
+        }
+        greetings
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..32).map(|_| scope.spawn(ask)).collect();
+        clients.into_iter().map(|client| client.join().expect("greetings alone")).sum()
+    })
+}
+
+/// How long greetings took, the shortest first.
+struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Asks on one connection, again and again, until `time` is over.
+    fn of(address: SocketAddr, time: Duration) -> Self {
+        let (end, mut stream) = (Instant::now() + time, open(address));
+        let mut all = Vec::new();
+        while Instant::now() < end {
+            let start = Instant::now();
+            greet(&mut stream);
+            all.push(start.elapsed());
+        }
+        all.sort_unstable();
+        Self(all)
+    }
+
+    /// What this part of the greetings stayed within.
+    fn at(&self, percent: usize) -> Duration {
+        self.0[self.0.len() * percent / 100]
+    }
+}
+
+impl Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = |percent| self.at(percent).as_micros();
+        write!(f, "p50 {} us, p99 {} us, of {}", us(50), us(99), self.0.len())
+    }
+}
+
+/// Allows this process, and those it starts, as many open files as the hard limit does.
+fn raise_open_files() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
+    hard
+}
+
+/// Memory that is resident, in KiB.
+fn memory(process: &Process) -> u64 {
+    sleep(Duration::from_millis(200)); // for what still ends
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// CPU time, in the kernel too: fields 14 and 15 of `stat`, in hundredths of a second.
+fn cpu_time(process: &Process) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("it lives");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is field 2");
+    let times = fields.split(' ').skip(11).take(2);
+    Duration::from_millis(
+        10 * times.map(|time| time.parse::<u64>().expect("a number")).sum::<u64>(),
+    )
+}
+
+fn open_files(process: &Process) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.pid())).expect("it lives").count()
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it does not come to that");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn kib(size: u64) -> String {
+    format!("{size} KiB")
+}
+
+fn row(what: &str, value: impl Display) {
+    println!("  {what:36}{value}");
+}

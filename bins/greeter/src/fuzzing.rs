@@ -1,0 +1,300 @@
+//! What a client sends, without the connection: cut into any pieces, it must mean the same,
+//! and mean what a second, simpler reading of it says. `fuzz/` calls this with what
+//! libFuzzer makes up, and the test below with the seeds in `fuzz/corpus`.
+
+use std::iter::Cycle;
+use std::slice::Iter;
+
+use crate::body::{MAX_BODY, Skip};
+use crate::request::{Framing, MAX_HEAD, Method, Parser, Refusal, Request, Target};
+
+/// The most that a client sends: enough to exceed every limit, twice.
+const MAX_INPUT: usize = 160 * 1024;
+
+/// Reads one file of the fuzzer: a line that says how to cut, then what the client sends.
+///
+/// The bytes of the line are the sizes of the pieces, in turn: `1` is one byte, `2` two, and
+/// so on through ASCII; `0` is all that is left. A thousand bytes more make the pieces once
+/// more as long. In the input, a byte 0xFF stands for a thousand more of the byte before it:
+/// so short files reach the limits.
+///
+/// # Panics
+///
+/// When the input means two things.
+pub fn connection(file: &[u8]) {
+    let end = file.iter().position(|&b| b == b'\n').unwrap_or(file.len());
+    let input = expand(file.get(end + 1..).unwrap_or_default());
+    // Many thousands of single bytes would take all the time there is.
+    let scale = 1 + input.len() / 1000;
+    let sizes: Vec<_> =
+        file[..end].iter().map(|b| usize::from(b.wrapping_sub(b'0')) * scale).collect();
+
+    let whole = Feed::new(&input, &[0], usize::MAX).run();
+    check(&input, &whole);
+    // At most the longest head at once, like connection.rs.
+    assert_eq!(Feed::new(&input, &sizes, MAX_HEAD).run(), whole, "cut into {sizes:?}");
+    if input.len() < 500 {
+        assert_eq!(Feed::new(&input, &[1], MAX_HEAD).run(), whole, "cut into single bytes");
+    }
+}
+
+fn expand(input: &[u8]) -> Vec<u8> {
+    let mut expanded = Vec::new();
+    for &byte in input {
+        match expanded.last() {
+            Some(&last) if byte == 0xff => expanded.resize(expanded.len() + 1000, last),
+            _ => expanded.push(byte),
+        }
+        if expanded.len() > MAX_INPUT {
+            break;
+        }
+    }
+    expanded
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    requests: Vec<Found>,
+    end: End,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    request: Request,
+    /// Where its head begins.
+    head: usize,
+    /// Where its body begins.
+    body: usize,
+    /// Where the next request begins.
+    end: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The client has no more to say.
+    NoMore,
+    /// The last request asked for it.
+    Close,
+    WithinHead,
+    WithinBody,
+    BadHead(Refusal),
+    BadBody(Refusal),
+}
+
+/// `connection.rs`, with a slice for a socket.
+struct Feed<'a> {
+    input: &'a [u8],
+    /// `start..end` is received and not yet used.
+    start: usize,
+    end: usize,
+    sizes: Cycle<Iter<'a, usize>>,
+    /// The most that is held at once.
+    limit: usize,
+}
+
+impl<'a> Feed<'a> {
+    fn new(input: &'a [u8], sizes: &'a [usize], limit: usize) -> Self {
+        Self { input, start: 0, end: 0, sizes: sizes.iter().cycle(), limit }
+    }
+
+    fn run(mut self) -> Outcome {
+        let mut requests: Vec<Found> = Vec::new();
+        let end = loop {
+            if requests.last().is_some_and(|last| !last.request.keep_alive) {
+                break End::Close;
+            }
+            match self.next() {
+                Ok(found) => requests.push(found),
+                Err(end) => break end,
+            }
+        };
+        Outcome { requests, end }
+    }
+
+    fn next(&mut self) -> Result<Found, End> {
+        if self.unused().is_empty() && self.fill() == 0 {
+            return Err(End::NoMore);
+        }
+        let head = self.start;
+        let mut parser = Parser::default();
+        let request = loop {
+            if let Some((request, length)) = parser.parse(self.unused()).map_err(End::BadHead)? {
+                self.consume(length);
+                break request;
+            }
+            if self.fill() == 0 {
+                return Err(End::WithinHead);
+            }
+        };
+
+        let body = self.start;
+        let mut skip = Skip::new(request.body).map_err(End::BadBody)?;
+        while !skip.is_done() {
+            let used = skip.advance(self.unused()).map_err(End::BadBody)?;
+            self.consume(used);
+            if !skip.is_done() && self.fill() == 0 {
+                return Err(End::WithinBody);
+            }
+        }
+        Ok(Found { request, head, body, end: self.start })
+    }
+
+    fn unused(&self) -> &'a [u8] {
+        &self.input[self.start..self.end]
+    }
+
+    fn consume(&mut self, count: usize) {
+        assert!(count <= self.unused().len(), "used more than is there");
+        self.start += count;
+    }
+
+    /// The next piece; 0 is the end of the input.
+    fn fill(&mut self) -> usize {
+        let room = self.limit - self.unused().len();
+        assert!(room > 0, "waits for more than may be held");
+        let size = match self.sizes.next() {
+            None | Some(0) => usize::MAX,
+            Some(&size) => size,
+        };
+        let count = size.min(room).min(self.input.len() - self.end);
+        self.end += count;
+        count
+    }
+}
+
+/// Holds what was found against a second reading of the same bytes.
+fn check(input: &[u8], outcome: &Outcome) {
+    let mut next = 0;
+    for Found { request, head, body, end } in &outcome.requests {
+        assert_eq!(*head, next, "where a head begins");
+        check_head(request, &input[*head..*body]);
+        let length = match request.body {
+            Framing::Length(length) => usize::try_from(length).unwrap(),
+            Framing::Chunked => chunked_length(&input[*body..]),
+        };
+        assert_eq!(end - body, length, "the length of a body");
+        assert!(length as u64 <= MAX_BODY);
+        next = *end;
+    }
+    match outcome.end {
+        End::NoMore => assert_eq!(next, input.len(), "input left over"),
+        End::Close => assert!(!outcome.requests.is_empty()),
+        _ => {}
+    }
+}
+
+/// A head in plain string operations, with none of the parser's code.
+fn check_head(request: &Request, head: &[u8]) {
+    assert!(head.len() <= MAX_HEAD);
+    let text: String = head.iter().map(|&byte| char::from(byte)).collect();
+    let text = text.trim_start_matches("\r\n");
+    let text = text.strip_suffix("\r\n\r\n").expect("an empty line at the end");
+    assert!(!text.contains("\r\n\r\n"), "a head within a head");
+    let mut lines = text.split("\r\n");
+    let line = lines.next().unwrap();
+    assert!(!text.contains('\0') && text.split("\r\n").all(|l| !l.contains(['\r', '\n'])));
+
+    let words: Vec<_> = line.split(' ').collect();
+    let [method, target, version] = words[..] else { panic!("three words: {line:?}") };
+    assert_eq!(version, if request.is_1_0 { "HTTP/1.0" } else { "HTTP/1.1" });
+    assert_eq!(request.method == Method::Get, method == "GET");
+    assert_eq!(request.method == Method::Head, method == "HEAD");
+    assert_eq!(request.method == Method::Options, method == "OPTIONS");
+    if target.starts_with('/') {
+        let health = target == "/health" || target.starts_with("/health?");
+        assert_eq!(request.target == Target::Health, health);
+    }
+
+    let headers: Vec<_> = lines
+        .map(|line| {
+            let (name, value) = line.split_once(':').expect("a colon");
+            assert!(!name.is_empty() && !name.contains(|c: char| c <= ' ' || c > '~'), "{name:?}");
+            (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']))
+        })
+        .collect();
+    assert!(headers.len() <= 128);
+    let values = |name: &str| -> Vec<_> {
+        headers.iter().filter(|(n, _)| n == name).map(|(_, value)| *value).collect()
+    };
+
+    let hosts = values("host").len();
+    assert!(hosts == 1 || (hosts == 0 && request.is_1_0), "{hosts} hosts");
+    let expected = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
+        ([], []) => Framing::Length(0),
+        ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
+        ([first, more @ ..], []) => {
+            let number = |digits: &str| {
+                assert!(!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()));
+                digits.trim_start_matches('0').to_owned()
+            };
+            let first = number(first);
+            assert!(more.iter().all(|other| number(other) == first), "two lengths");
+            Framing::Length(if first.is_empty() { 0 } else { first.parse().unwrap() })
+        }
+        (lengths, codings) => panic!("lengths {lengths:?} and codings {codings:?}"),
+    };
+    assert_eq!(request.body, expected);
+    assert!(request.body != Framing::Chunked || !request.is_1_0);
+
+    let options = values("connection").join(",").to_ascii_lowercase();
+    let option = |name| options.split(',').any(|option| option.trim_matches([' ', '\t']) == name);
+    let keep_alive = !option("close") && (!request.is_1_0 || option("keep-alive"));
+    assert_eq!(request.keep_alive, keep_alive);
+    assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
+
+    // What goes on to the leaves cannot break their requests.
+    let mut length = 0;
+    for (name, value) in &request.passed_on {
+        let text: String = value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
+        assert!(values(name.as_str()).contains(&&*text), "{name} was never said");
+        assert!(!text.contains(|c: char| c != '\t' && c.is_ascii_control()), "{text:?}");
+        assert_eq!(request.passed_on.iter().filter(|(n, _)| n == name).count(), 1);
+        length += name.as_str().len() + value.len();
+    }
+    assert!(length <= 2048);
+}
+
+/// Where a chunked body ends that was followed to its end.
+fn chunked_length(input: &[u8]) -> usize {
+    let line = |from: usize| {
+        let length = input[from..].windows(2).position(|two| two == b"\r\n").expect("a line");
+        &input[from..from + length]
+    };
+    let mut at = 0;
+    loop {
+        let text: String = line(at).iter().map(|&byte| char::from(byte)).collect();
+        let size = text.split(';').next().unwrap().trim_end_matches([' ', '\t']);
+        assert!(!size.starts_with('+'));
+        at += line(at).len() + 2;
+        match usize::from_str_radix(size, 16).expect("a size") {
+            0 => break,
+            size => at += size,
+        }
+        assert_eq!(input[at..at + 2], *b"\r\n", "behind a chunk");
+        at += 2;
+    }
+    loop {
+        let trailer = line(at).len();
+        at += trailer + 2;
+        if trailer == 0 {
+            return at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_seeds_of_the_fuzzer_mean_one_thing() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/edge");
+        let mut count = 0;
+        for seed in std::fs::read_dir(folder).unwrap() {
+            let path = seed.unwrap().path();
+            println!("{}", path.display()); // the last one is the one that failed
+            super::connection(&std::fs::read(path).unwrap());
+            count += 1;
+        }
+        assert!(count >= 10, "{count} seeds");
+    }
+}
