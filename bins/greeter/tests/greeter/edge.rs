@@ -153,6 +153,28 @@ fn a_client_that_half_closes_is_still_answered() {
 }
 
 #[test]
+fn a_request_that_ends_too_soon_is_refused() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    for (bytes, what) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n", "the request ends within its head"),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe",
+            "the request ends within its body",
+        ),
+    ] {
+        let mut client = Client::connect(address);
+        client.send(bytes).finish();
+        assert_eq!(client.answer(), answer("400 Bad Request", "Connection: close\r\n", what));
+        assert!(client.is_closed());
+    }
+    // Nothing at all, or a blank line, is no request.
+    for nothing in ["", "\r\n"] {
+        assert!(Client::connect(address).send(nothing).finish().is_closed());
+    }
+}
+
+#[test]
 fn a_client_that_waits_for_100_continue_gets_it() {
     let (greeting, name) = peers();
     let (_process, address) = greeter(&greeting, &name);
