@@ -26,6 +26,10 @@ test:
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
     cd bins/greeter && RUSTC_BOOTSTRAP=1 cargo fuzz run edge -- -max_total_time={{ quote(SECONDS) }}
 
+# Measure greeter under overload: slow clients, 10,000 connections, no files, a million requests
+overload:
+    cargo bench -p greeter --bench overload
+
 # Check the format, the lints and the tests
 check: _format _clippy test
 

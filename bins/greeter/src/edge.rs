@@ -61,16 +61,18 @@ impl Edge {
         }
     }
 
-    /// Asks both services at the same time: name on a coroutine of its own, greeting on
-    /// this one.
+    /// Asks both services at the same time, each on a coroutine of its own: a connection
+    /// that waits for its next request would keep the stack that ureq has touched, 16 KiB
+    /// (measured: 331 MB for 10,000 connections that were greeted, and 171 MB so).
     fn greet(self: &Arc<Self>, request: Request) -> Answer {
         let deadline = Instant::now() + BUDGET;
         let passed_on = Arc::new(request.passed_on);
-        let name = go!({
+        let ask = |upstream: fn(&Self) -> &Upstream| {
             let (edge, passed_on) = (self.clone(), passed_on.clone());
-            move || edge.name.fetch(&passed_on, deadline)
-        });
-        let greeting = self.greeting.fetch(&passed_on, deadline);
+            go!(move || upstream(&edge).fetch(&passed_on, deadline))
+        };
+        let (greeting, name) = (ask(|edge| &edge.greeting), ask(|edge| &edge.name));
+        let greeting = greeting.join().unwrap_or_else(|_| Err(self.greeting.crashed()));
         let name = name.join().unwrap_or_else(|_| Err(self.name.crashed()));
         match (greeting, name) {
             (Ok(greeting), Ok(name)) => Answer {

@@ -20,6 +20,10 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// A coroutine's stack takes two of the 65,530 memory maps that Linux gives a process
+/// (`vm.max_map_count`), and without one more the process would end.
+const MOST_CONNECTIONS: usize = 20_000;
+
 pub(crate) const USAGE: &str = "  \
 GREETING_URL     where greetings come from: http://host[:port][/path]
   NAME_URL         where names come from: http://host[:port][/path]
@@ -32,7 +36,7 @@ impl Settings {
             host: host(env)?,
             greeting: url(env, "GREETING_URL", "http://greeting-service:3000")?,
             name: url(env, "NAME_URL", "http://name-service:3000")?,
-            max_connections: number(env, "MAX_CONNECTIONS", 4096, 1..=100_000)?,
+            max_connections: number(env, "MAX_CONNECTIONS", 4096, 1..=MOST_CONNECTIONS)?,
             limits: Limits::default(),
         })
     }

@@ -27,7 +27,7 @@ fn bad_settings() {
             "",
             "GREETING_URL is not set: set it, for example to http://greeting-service:3000",
         ),
-        ("MAX_CONNECTIONS", "0", r#"MAX_CONNECTIONS="0" is not a whole number from 1 to 100000"#),
+        ("MAX_CONNECTIONS", "0", r#"MAX_CONNECTIONS="0" is not a whole number from 1 to 20000"#),
     ] {
         BINARY.refuses(variable, value, line);
     }
