@@ -23,3 +23,8 @@ fn answers() {
 fn header_limit() {
     BINARY.takes_sixteen_headers();
 }
+
+#[test]
+fn malformed_requests() {
+    BINARY.hangs_up_without_an_answer();
+}

@@ -243,6 +243,23 @@ impl Binary {
         assert_eq!(get(address, "/health"), (200, "ok".into()));
     }
 
+    /// What the edge answers with an error, a leaf only hangs up on: its library parses
+    /// the head before the service is asked, and says nothing when that fails.
+    pub fn hangs_up_without_an_answer(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        for bad in [
+            "GET /\r\n\r\n",
+            "GET / HTTP/9.9\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
+            "\x16\x03\x01\x02\0\x01\0",
+        ] {
+            assert!(Client::connect(address).send(bad).is_closed(), "{bad:?}");
+        }
+    }
+
     /// Nothing a client sends ends the process.
     pub fn survives(&self) {
         let (mut process, address) = Process::serve(&mut self.command());

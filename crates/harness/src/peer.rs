@@ -68,6 +68,14 @@ pub fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
+/// Ends a connection with a reset instead of an end of input.
+pub fn reset(stream: TcpStream) {
+    use nix::libc::linger;
+    use nix::sys::socket::{setsockopt, sockopt::Linger};
+    let at_once = linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&stream, Linger, &at_once).expect("a TCP socket");
+}
+
 /// A request without a body; `None` at the end of the connection.
 #[must_use]
 pub fn read_request(stream: &mut TcpStream) -> Option<String> {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{GREETING, answer, greet, greeter, peers};
-use harness::peer::{ok, read_request};
+use harness::peer::{ok, read_request, reset};
 use harness::{Client, PATIENCE, Peer};
 
 #[test]
@@ -171,6 +171,15 @@ fn a_service_that_misbehaves_is_named_and_the_next_greeting_is_right() {
             "connection closed before the end of the answer",
         ),
         (Box::new(sends("")), bad, "connection closed before the end of the answer"),
+        (
+            Box::new(|mut stream| {
+                let _ = read_request(&mut stream);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf");
+                reset(stream);
+            }),
+            bad,
+            "connection reset",
+        ),
         (
             Box::new(sends(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(9000)))),
             bad,
