@@ -141,6 +141,15 @@ fn sends(bytes: impl Into<Vec<u8>>) -> impl Fn(std::net::TcpStream) + Send + Syn
     }
 }
 
+/// Reads the request, then sends these bytes and resets the connection.
+fn resets_after(bytes: &'static str) -> impl Fn(std::net::TcpStream) + Send + Sync {
+    move |mut stream| {
+        let _ = read_request(&mut stream);
+        let _ = stream.write_all(bytes.as_bytes());
+        reset(stream);
+    }
+}
+
 type Misbehaviour = Box<dyn Fn(std::net::TcpStream) + Send + Sync>;
 
 #[test]
@@ -171,15 +180,13 @@ fn a_service_that_misbehaves_is_named_and_the_next_greeting_is_right() {
             "connection closed before the end of the answer",
         ),
         (Box::new(sends("")), bad, "connection closed before the end of the answer"),
+        (Box::new(resets_after("")), bad, "connection reset"),
         (
-            Box::new(|mut stream| {
-                let _ = read_request(&mut stream);
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf");
-                reset(stream);
-            }),
+            Box::new(resets_after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")),
             bad,
             "connection reset",
         ),
+        (Box::new(resets_after("HTTP/1.0 200 OK\r\n\r\nhalf")), bad, "connection reset"),
         (
             Box::new(sends(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(9000)))),
             bad,
