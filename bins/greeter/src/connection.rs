@@ -77,7 +77,7 @@ impl From<io::Error> for Stop {
 
 /// Serves a connection until one side ends it.
 pub(crate) fn serve(socket: Socket, edge: &Arc<Edge>) {
-    let mut connection = Connection { socket, input: Buffer::default(), output: Vec::new(), edge };
+    let mut connection = Connection::new(socket, edge);
     match connection.run() {
         Ok(()) => connection.close(),
         Err(Stop::Refused(refusal)) => connection.refuse(refusal),
@@ -87,8 +87,7 @@ pub(crate) fn serve(socket: Socket, edge: &Arc<Edge>) {
 
 /// Answers 503 to a connection that is one too many.
 pub(crate) fn turn_away(socket: Socket, edge: &Arc<Edge>) {
-    let mut connection = Connection { socket, input: Buffer::default(), output: Vec::new(), edge };
-    connection.refuse(TOO_MANY);
+    Connection::new(socket, edge).refuse(TOO_MANY);
 }
 
 struct Connection<'a> {
@@ -98,7 +97,11 @@ struct Connection<'a> {
     edge: &'a Arc<Edge>,
 }
 
-impl Connection<'_> {
+impl<'a> Connection<'a> {
+    fn new(socket: Socket, edge: &'a Arc<Edge>) -> Self {
+        Self { socket, input: Buffer::default(), output: Vec::new(), edge }
+    }
+
     fn run(&mut self) -> Result<(), Stop> {
         while let Some(request) = self.read_head()? {
             let _in_flight = self.edge.receive(&request);

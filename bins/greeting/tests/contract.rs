@@ -8,12 +8,6 @@ const BINARY: Binary =
 harness::test_every_promise!(BINARY);
 
 #[test]
-fn bad_settings() {
-    let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
-    BINARY.refuses("PORT", "http", line);
-}
-
-#[test]
 fn answers() {
     let greetings = ["Hey", "Hi", "Hello", "Greetings"];
     BINARY.answers_as_a_leaf(|word| greetings.contains(&word));

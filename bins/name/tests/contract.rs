@@ -7,12 +7,6 @@ const BINARY: Binary = Binary { name: "name", path: env!("CARGO_BIN_EXE_name"), 
 harness::test_every_promise!(BINARY);
 
 #[test]
-fn bad_settings() {
-    let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
-    BINARY.refuses("PORT", "http", line);
-}
-
-#[test]
 fn answers() {
     let names = include_str!("../names.txt");
     BINARY.answers_as_a_leaf(|word| names.lines().any(|line| line == word));

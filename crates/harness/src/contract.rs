@@ -60,6 +60,12 @@ impl Binary {
         assert_eq!(refused.stdout, "");
     }
 
+    /// The one setting that all have.
+    pub fn refuses_a_bad_port(&self) {
+        let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
+        self.refuses("PORT", "http", line);
+    }
+
     /// A port in use is exit 1 and the address, also when a service like it has it.
     pub fn refuses_a_port_in_use(&self) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -286,6 +292,7 @@ macro_rules! test_every_promise {
     ($binary:expr) => {
         $crate::test_every_promise! { $binary =>
             command_line: has_a_command_line,
+            bad_port: refuses_a_bad_port,
             port_in_use: refuses_a_port_in_use,
             health_check: checks_its_own_health,
             ipv6: speaks_ipv6,

@@ -15,7 +15,6 @@ harness::test_every_promise!(BINARY);
 #[test]
 fn bad_settings() {
     for (variable, value, line) in [
-        ("PORT", "http", r#"PORT="http" is not a whole number from 0 to 65535"#),
         (
             "NAME_URL",
             "https://name-service",
