@@ -1,7 +1,12 @@
 //! The command line.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::envoy::config::Connect;
+
 /// One of the three services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Service {
     Name,
     Greeting,
@@ -9,7 +14,11 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// As its binary is called, and its tasks before their number.
+    pub(crate) const ALL: [Self; 3] = [Self::Name, Self::Greeting, Self::Greeter];
+    /// The two that greeter calls.
+    pub(crate) const LEAVES: [Self; 2] = [Self::Name, Self::Greeting];
+
+    /// As its binary is called.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -17,14 +26,32 @@ impl Service {
             Self::Greeter => "greeter",
         }
     }
+
+    /// As Service Connect calls it.
+    pub(crate) fn dns_name(self) -> &'static str {
+        match self {
+            Self::Name => "name-service",
+            Self::Greeting => "greeting-service",
+            Self::Greeter => "greeter-service",
+        }
+    }
+
+    /// One of its tasks, from 1.
+    pub(crate) fn task(self, number: usize) -> String {
+        format!("{}-{number}", self.name())
+    }
 }
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Run(Options),
-    /// What the mesh starts itself with, once a task.
-    Task(Service),
+    /// Writes the configuration of compose.yaml's proxies into a folder.
+    Compose(PathBuf),
+    /// What the mesh starts itself with, once a task: a service, on an address.
+    Task(Service, IpAddr),
+    /// What the mesh starts itself with, once an Envoy: the program and its configuration.
+    Envoy(PathBuf, PathBuf),
     Print(String),
 }
 
@@ -35,22 +62,40 @@ pub(crate) struct Options {
     pub(crate) tasks: usize,
     /// The load balancer's port; 0 takes a free one.
     pub(crate) port: u16,
+    pub(crate) proxy: Proxy,
+    /// What the sidecars balance; the built-in proxies know HTTP only.
+    pub(crate) connect: Connect,
+}
+
+/// Who passes requests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    BuiltIn,
+    Envoy,
 }
 
 /// More would only share the same CPUs.
 const MAX_TASKS: usize = 32;
 
 pub(crate) const USAGE: &str = "\
-usage: mesh [--tasks N] [--port N]
+usage: mesh [--tasks N] [--port N] [--proxy P] [--connect C]
+       mesh compose FOLDER
 
-  --tasks N   tasks of each service, 1 to 32 (2)
-  --port N    port of the load balancer on 127.0.0.1 (8080; 0 takes a free one)
+  --tasks N     tasks of each service, 1 to 32 (2)
+  --port N      port of the load balancer on 127.0.0.1 (8080; 0 takes a free one)
+  --proxy P     built-in, or envoy: a sidecar for each task, and one as load balancer
+  --connect C   what Envoy balances between the tasks: http, requests (the default),
+                or tcp, whole connections
   --version
-  --help";
+  --help
+
+mesh compose writes the configuration of compose.yaml's proxies into a folder.";
 
 /// Parses everything behind the program's name.
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut options = Options { tasks: 2, port: 8080 };
+    let mut options =
+        Options { tasks: 2, port: 8080, proxy: Proxy::BuiltIn, connect: Connect::Http };
+    let mut connect = None;
     // --tasks=3 is --tasks 3.
     let mut words = arguments.flat_map(|argument| match argument.split_once('=') {
         Some((option, value)) if option.starts_with("--") => vec![option.into(), value.into()],
@@ -72,20 +117,42 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
                     .parse()
                     .map_err(|_| format!("--port {value}: give a number from 0 to 65535"))?;
             }
-            "task" => {
-                return match value()?.as_str() {
-                    "name" => Ok(Command::Task(Service::Name)),
-                    "greeting" => Ok(Command::Task(Service::Greeting)),
-                    "greeter" => Ok(Command::Task(Service::Greeter)),
-                    other => Err(format!("no service {other}")),
+            "--proxy" => {
+                options.proxy = match value()?.as_str() {
+                    "built-in" => Proxy::BuiltIn,
+                    "envoy" => Proxy::Envoy,
+                    other => return Err(format!("--proxy {other}: give built-in or envoy")),
                 };
             }
+            "--connect" => {
+                connect = Some(match value()?.as_str() {
+                    "http" => Connect::Http,
+                    "tcp" => Connect::Tcp,
+                    other => return Err(format!("--connect {other}: give http or tcp")),
+                });
+            }
+            "compose" => return Ok(Command::Compose(value()?.into())),
+            "task" => {
+                let name = value()?;
+                let service = Service::ALL.into_iter().find(|service| service.name() == name);
+                let service = service.ok_or_else(|| format!("no service {name}"))?;
+                let ip = value()?;
+                let ip = ip.parse().map_err(|_| format!("no address: {ip}"))?;
+                return Ok(Command::Task(service, ip));
+            }
+            "envoy" => return Ok(Command::Envoy(value()?.into(), value()?.into())),
             "--version" | "-V" => {
                 return Ok(Command::Print(concat!("mesh ", env!("CARGO_PKG_VERSION")).into()));
             }
             "--help" | "-h" => return Ok(Command::Print(USAGE.into())),
             _ => return Err(format!("unknown argument {word}")),
         }
+    }
+    if let Some(connect) = connect {
+        if options.proxy != Proxy::Envoy {
+            return Err("--connect is for --proxy envoy".to_owned());
+        }
+        options.connect = connect;
     }
     Ok(Command::Run(options))
 }
@@ -100,10 +167,13 @@ mod tests {
 
     #[test]
     fn options_have_defaults() {
-        let run = |tasks, port| Ok(Command::Run(Options { tasks, port }));
-        assert_eq!(parsed(""), run(2, 8080));
-        assert_eq!(parsed("--tasks 3"), run(3, 8080));
-        assert_eq!(parsed("--port=0 --tasks=1"), run(1, 0));
+        let run =
+            |tasks, port, proxy, connect| Ok(Command::Run(Options { tasks, port, proxy, connect }));
+        assert_eq!(parsed(""), run(2, 8080, Proxy::BuiltIn, Connect::Http));
+        assert_eq!(parsed("--port=0 --tasks=1"), run(1, 0, Proxy::BuiltIn, Connect::Http));
+        assert_eq!(parsed("--proxy envoy"), run(2, 8080, Proxy::Envoy, Connect::Http));
+        let tcp = run(2, 8080, Proxy::Envoy, Connect::Tcp);
+        assert_eq!(parsed("--connect tcp --proxy envoy"), tcp);
     }
 
     #[test]
@@ -114,7 +184,11 @@ mod tests {
             ("--tasks", "--tasks needs a value"),
             ("--port 65536", "--port 65536: give a number from 0 to 65535"),
             ("--prot 80", "unknown argument --prot"),
-            ("task cook", "no service cook"),
+            ("--proxy nginx", "--proxy nginx: give built-in or envoy"),
+            ("--proxy envoy --connect grpc", "--connect grpc: give http or tcp"),
+            ("--connect tcp", "--connect is for --proxy envoy"),
+            ("task cook 127.0.0.1", "no service cook"),
+            ("task name there", "no address: there"),
         ] {
             assert_eq!(parsed(line), Err(error.to_owned()));
         }

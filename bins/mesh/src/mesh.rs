@@ -2,189 +2,216 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write as _};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use async_signal::{Signal, Signals};
+use chassis::Port;
 use smol::channel::{self, Receiver, Sender};
 use smol::future;
 use smol::stream::StreamExt;
-use smol::{Async, Task};
 
 use crate::arguments::{Options, Service};
-use crate::proxy::{Proxy, listen};
+use crate::program::Program;
 use crate::supervisor::{Notice, Supervisor};
-use crate::target::Target;
+
+/// The proxies between the tasks: the mesh's own, or Envoy.
+pub(crate) trait Engine {
+    /// Where a task is to listen, on a free port.
+    fn address(&self, service: Service, number: usize) -> IpAddr;
+    /// Where a greeter finds a leaf.
+    fn upstream(&self, greeter: usize, leaf: Service) -> SocketAddr;
+    /// Where everybody finds a service, if there is one such place.
+    fn front(&self, service: Service) -> Option<SocketAddr>;
+    /// Takes what becomes of a task.
+    fn register(&self, service: Service, number: usize) -> Register;
+    /// The processes it consists of, by name; each group starts when the one before is up.
+    fn programs(&self) -> Vec<Vec<(String, Program)>>;
+    /// A line on what else there is to see.
+    fn hint(&self) -> Option<String>;
+    /// The mesh ends: what the clients of the load balancer have is the last.
+    fn close(&self);
+    /// How many requests each task answered, in a line for each proxy.
+    fn answered(&self) -> Vec<String>;
+}
+
+/// Told where a task takes requests, and, by `None`, when it no longer does.
+pub(crate) type Register = Box<dyn Fn(Option<SocketAddr>) + Send + Sync>;
 
 /// Runs the application until Ctrl-C or SIGTERM, then drains it.
 ///
 /// # Errors
 ///
-/// The load balancer's port cannot be had.
-pub(crate) async fn run(options: Options) -> io::Result<()> {
+/// The engine cannot start; mostly, the load balancer's port cannot be had.
+pub(crate) async fn run<E: Engine>(
+    options: Options,
+    start: impl FnOnce(Options, Port) -> io::Result<E>,
+) -> io::Result<()> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
-    let port = options.port;
-    let front = listen(port).map_err(|error| {
-        let text = format!("cannot listen on 127.0.0.1:{port}: {error}; --port chooses another");
-        io::Error::new(error.kind(), text)
-    })?;
-
+    let front = loopback(options.port)
+        .map_err(|e| io::Error::new(e.kind(), format!("{e}; --port chooses another")))?;
+    let engine = start(options, front)?;
     let (notices, told) = channel::unbounded();
-    let (stopper, stop) = channel::bounded(1);
-    let start = |service: Service, environment: Vec<(&'static str, String)>| {
-        Tier::start(service, options.tasks, &environment, &notices, &stop)
-    };
-    let name = start(Service::Name, vec![]);
-    let greeting = start(Service::Greeting, vec![]);
-    let name_proxy = Running::start("name-service", &name, listen(0)?)?;
-    let greeting_proxy = Running::start("greeting-service", &greeting, listen(0)?)?;
-    let urls = vec![("NAME_URL", name_proxy.url()), ("GREETING_URL", greeting_proxy.url())];
-    let greeter = start(Service::Greeter, urls);
-    let load_balancer = Running::start("load balancer", &greeter, front)?;
-    let proxies = [load_balancer, greeting_proxy, name_proxy];
+    let (mut tasks, mut proxies) = (Group::new(&notices), Group::new(&notices));
 
     // Returns when the signal comes; the notices go on for ever.
-    let show = show(&told, options.tasks * 3, &proxies);
+    let live = async {
+        let mut up = BTreeMap::new();
+        for service in Service::ALL {
+            for number in 1..=options.tasks {
+                let program = task(&engine, service, number);
+                tasks.start(service.task(number), program, engine.register(service, number));
+            }
+        }
+        all_up(&told, &mut up, options.tasks * Service::ALL.len()).await?;
+        for group in engine.programs() {
+            let all = up.len() + group.len();
+            for (name, program) in group {
+                proxies.start(name, program, Box::new(|_| {}));
+            }
+            all_up(&told, &mut up, all).await?;
+        }
+        show_all(&engine, options.tasks, &up);
+        show(&told).await;
+        Ok(())
+    };
     let signalled = async {
         signals.next().await;
+        Ok(())
     };
-    future::or(show, signalled).await;
+    let result = future::or(live, signalled).await;
 
     say("stopping: every task finishes what it has");
-    let [load_balancer, ..] = &proxies;
-    load_balancer.proxy.close();
-    drop(stopper);
-    let tasks: Vec<_> = [greeter, greeting, name].into_iter().flat_map(|t| t.running).collect();
+    engine.close();
     drop(notices);
-    let drained = async {
-        for task in tasks {
-            task.await;
-        }
-    };
-    let show_rest = async {
-        while let Ok(notice) = told.recv().await {
-            show_one(&notice);
-        }
+    let end = async {
+        // As in ECS: a task's proxy outlives it.
+        tasks.stop().await;
+        proxies.stop().await;
     };
     let again = async {
         signals.next().await;
         say("stopping at once");
     };
-    future::or(
-        async {
-            future::zip(drained, show_rest).await;
-        },
-        again,
-    )
-    .await;
-    for proxy in &proxies {
-        proxy.say_counts();
+    let end = async {
+        future::zip(end, show(&told)).await;
+    };
+    future::or(end, again).await;
+    for line in engine.answered() {
+        say(&line);
+    }
+    result
+}
+
+/// A port on loopback, 0 for a free one.
+pub(crate) fn loopback(port: u16) -> io::Result<Port> {
+    let ports = Port::take(&[Ipv4Addr::LOCALHOST.into()], port)?;
+    ports.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn task(engine: &impl Engine, service: Service, number: usize) -> Program {
+    let environment = match service {
+        Service::Greeter => [("NAME_URL", Service::Name), ("GREETING_URL", Service::Greeting)]
+            .map(|(name, leaf)| (name, format!("http://{}", engine.upstream(number, leaf))))
+            .into(),
+        Service::Name | Service::Greeting => Vec::new(),
+    };
+    Program::Task { service, number, ip: engine.address(service, number), environment }
+}
+
+/// Processes that are stopped together.
+struct Group {
+    notices: Sender<Notice>,
+    stopper: Sender<()>,
+    stop: Receiver<()>,
+    running: Vec<smol::Task<()>>,
+}
+
+impl Group {
+    fn new(notices: &Sender<Notice>) -> Self {
+        let (stopper, stop) = channel::bounded(1);
+        Self { notices: notices.clone(), stopper, stop, running: Vec::new() }
+    }
+
+    fn start(&mut self, name: String, program: Program, register: Register) {
+        let (notices, stop) = (self.notices.clone(), self.stop.clone());
+        let supervisor = Supervisor { name, program, register, notices, stop };
+        self.running.push(smol::spawn(supervisor.run()));
+    }
+
+    async fn stop(self) {
+        drop(self.stopper);
+        for running in self.running {
+            running.await;
+        }
+    }
+}
+
+/// Where each process is, by its name.
+type Places = BTreeMap<String, (SocketAddr, u32)>;
+
+/// Shows what happens until so many processes are up. One that ends before that would end
+/// again.
+async fn all_up(told: &Receiver<Notice>, up: &mut Places, count: usize) -> io::Result<()> {
+    while up.len() < count
+        && let Ok(notice) = told.recv().await
+    {
+        match notice {
+            Notice::Up { name, address, pid } => drop(up.insert(name, (address, pid))),
+            Notice::Died { name, how, .. } => {
+                return Err(io::Error::other(format!("{name} cannot start: {how}")));
+            }
+            Notice::Line { .. } => show_one(&notice),
+        }
     }
     Ok(())
 }
 
-/// The tasks of one service.
-struct Tier {
-    targets: Vec<Arc<Target>>,
-    running: Vec<Task<()>>,
-}
-
-impl Tier {
-    fn start(
-        service: Service,
-        tasks: usize,
-        environment: &[(&'static str, String)],
-        notices: &Sender<Notice>,
-        stop: &Receiver<()>,
-    ) -> Self {
-        let targets: Vec<_> = (1..=tasks)
-            .map(|number| Arc::new(Target::new(format!("{}-{number}", service.name()))))
-            .collect();
-        let running = targets.iter().map(|target| {
-            let supervisor = Supervisor {
-                service,
-                target: target.clone(),
-                environment: [environment, &[("PORT", "0".to_owned())]].concat(),
-                notices: notices.clone(),
-                stop: stop.clone(),
-            };
-            smol::spawn(supervisor.run())
-        });
-        Self { running: running.collect(), targets }
-    }
-}
-
-/// A proxy that accepts connections, until it is dropped.
-struct Running {
-    proxy: Arc<Proxy>,
-    port: u16,
-    _accepting: Task<()>,
-}
-
-impl Running {
-    fn start(name: &'static str, tier: &Tier, listener: Async<TcpListener>) -> io::Result<Self> {
-        let port = listener.get_ref().local_addr()?.port();
-        let proxy = Proxy::new(name, tier.targets.clone());
-        let accepting = smol::spawn(proxy.clone().serve(listener));
-        Ok(Self { proxy, port, _accepting: accepting })
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    fn say_counts(&self) {
-        let counts: Vec<_> = self
-            .proxy
-            .targets
-            .iter()
-            .map(|target| format!("{} {}", target.name, target.answered.load(Relaxed)))
-            .collect();
-        say(&format!("{} answered: {}", self.proxy.name, counts.join(", ")));
-    }
-}
-
-/// Shows what the tasks do; once all are up, what runs where.
-async fn show(told: &Receiver<Notice>, tasks: usize, proxies: &[Running]) {
-    let mut up = BTreeMap::new();
+/// Shows what happens.
+async fn show(told: &Receiver<Notice>) {
     while let Ok(notice) = told.recv().await {
         show_one(&notice);
-        if let Notice::Up { task, address, pid } = notice {
-            let was_complete = up.len() == tasks;
-            up.insert(task.clone(), format!("{address}, process {pid}"));
-            if was_complete {
-                say(&format!("{task} is up again: {address}, process {pid}"));
-            } else if up.len() == tasks {
-                show_all(proxies, &up);
-            }
-        }
     }
 }
 
-fn show_all(proxies: &[Running], up: &BTreeMap<String, String>) {
+/// What runs where.
+fn show_all(engine: &impl Engine, tasks: usize, up: &Places) {
     let mut lines = vec!["up and running".to_owned(), String::new()];
-    for running in proxies {
-        lines.push(format!("  {:<18} {}", running.proxy.name, running.url()));
-        for target in &running.proxy.targets {
-            let place = up.get(&target.name).map_or("", String::as_str);
-            lines.push(format!("    {:<16} {place}", target.name));
+    for service in [Service::Greeter, Service::Greeting, Service::Name] {
+        let front = engine.front(service).map(|at| format!("http://{at}")).unwrap_or_default();
+        let name = if service == Service::Greeter { "load balancer" } else { service.dns_name() };
+        lines.push(format!("  {name:<18} {front}").trim_end().to_owned());
+        for number in 1..=tasks {
+            let task = service.task(number);
+            let (address, pid) = up[&task];
+            let sidecar = up.get(&sidecar(&task)).map(|(_, pid)| format!(", Envoy {pid}"));
+            let sidecar = sidecar.unwrap_or_default();
+            lines.push(format!("    {task:<16} {address}, process {pid}{sidecar}"));
         }
     }
-    let url = proxies[0].url();
-    lines.push(format!("\n  try: for i in $(seq 10); do curl -w '\\n' {url}; done"));
+    lines.push(String::new());
+    if let Some(front) = engine.front(Service::Greeter) {
+        lines.push(format!("  try: for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
+    }
+    lines.extend(engine.hint().map(|hint| format!("  {hint}")));
     lines.push("  Ctrl-C ends everything\n".to_owned());
     say(&lines.join("\n"));
 }
 
+/// What a task's sidecar is called, if it has one.
+pub(crate) fn sidecar(task: &str) -> String {
+    format!("{task}-envoy")
+}
+
 fn show_one(notice: &Notice) {
     match notice {
-        Notice::Up { .. } => {}
-        Notice::Died { task, how, delay } => {
-            say(&format!("{task} ended ({how}); it is started again in {delay:?}"));
+        Notice::Up { name, address, pid } => {
+            say(&format!("{name} is up again: {address}, process {pid}"));
         }
-        Notice::Line { task, line } => print(task, line),
+        Notice::Died { name, how, delay } => {
+            say(&format!("{name} ended ({how}); it is started again in {delay:?}"));
+        }
+        Notice::Line { name, line } => print(name, line),
     }
 }
 

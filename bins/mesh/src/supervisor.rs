@@ -1,53 +1,57 @@
-//! Keeps one task running.
+//! Keeps one process running.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use smol::channel::{Receiver, Sender};
-use smol::future;
 use smol::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use smol::process::{Child, Command};
 use smol::stream::StreamExt;
+use smol::{Async, future};
 
-use crate::arguments::Service;
-use crate::target::Target;
+use crate::mesh::Register;
+use crate::program::{Event, Program};
 
-/// A dead task's first wait; each further death in a row doubles it.
+/// A dead process's first wait; each further death in a row doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-/// A task that lived this long was well: its next death is a first one again.
+/// A process that lived this long was well: its next death is a first one again.
 const WELL: Duration = Duration::from_secs(10);
 /// Longer than any drain: what is still there then is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
 
+/// How long a process may take to listen once it has said that it does, and how often it
+/// is tried.
+const LISTEN_LIMIT: Duration = Duration::from_secs(5);
+const LISTEN_PAUSE: Duration = Duration::from_millis(2);
+
 /// What a supervisor tells the mesh.
 pub(crate) enum Notice {
-    /// The task listens.
-    Up { task: String, address: SocketAddr, pid: u32 },
-    /// The task ended, and is started again after the delay.
-    Died { task: String, how: String, delay: Duration },
-    /// A line of a task's log.
-    Line { task: String, line: String },
+    /// The process listens.
+    Up { name: String, address: SocketAddr, pid: u32 },
+    /// The process ended, and is started again after the delay.
+    Died { name: String, how: String, delay: Duration },
+    /// A line of its log.
+    Line { name: String, line: String },
 }
 
-/// One task and what it is started with.
+/// One process.
 pub(crate) struct Supervisor {
-    pub(crate) service: Service,
-    pub(crate) target: Arc<Target>,
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) register: Register,
     pub(crate) notices: Sender<Notice>,
-    /// Closed when the task is to stop.
+    /// Closed when the process is to stop.
     pub(crate) stop: Receiver<()>,
 }
 
 impl Supervisor {
-    /// Runs the task until it is told to stop and has ended.
+    /// Runs the process until it is told to stop and has ended.
     pub(crate) async fn run(self) {
         let mut delay = FIRST_DELAY;
         while !self.stop.is_closed() {
@@ -56,14 +60,14 @@ impl Supervisor {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("cannot start: {error}"),
             };
-            self.target.down();
+            (self.register)(None);
             if self.stop.is_closed() {
                 break;
             }
             if started.elapsed() >= WELL {
                 delay = FIRST_DELAY;
             }
-            self.tell(Notice::Died { task: self.target.name.clone(), how, delay }).await;
+            self.tell(Notice::Died { name: self.name.clone(), how, delay }).await;
             let rest = async {
                 smol::Timer::after(delay).await;
             };
@@ -72,19 +76,17 @@ impl Supervisor {
         }
     }
 
-    /// One life of the task.
+    /// One life of the process.
     async fn run_once(&self) -> io::Result<ExitStatus> {
-        let mut command = std::process::Command::new(std::env::current_exe()?);
-        command.args(["task", self.service.name()]).env("HOSTNAME", &self.target.name);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // A group of its own: Ctrl-C reaches the mesh alone, which then stops its tasks.
+        let mut command = self.program.command()?;
+        // A group of its own: Ctrl-C reaches the mesh alone, which then stops the others.
         command.process_group(0);
         let mut child = Command::from(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        // Held open, and taken because status() would close it: the task ends when it does.
+        // Held open, and taken because status() would close it: a task ends when it does.
         let _stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let pid = child.id();
@@ -93,7 +95,7 @@ impl Supervisor {
         status
     }
 
-    /// Waits for the end of the task, and brings it about when told to stop.
+    /// Waits for the end of the process, and brings it about when told to stop.
     async fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let stop = async {
             self.stopped().await;
@@ -102,7 +104,7 @@ impl Supervisor {
         if let Some(status) = future::or(async { Some(child.status().await) }, stop).await {
             return status;
         }
-        self.target.down();
+        (self.register)(None);
         // Not waited for yet, so the id is still its own.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -118,20 +120,23 @@ impl Supervisor {
         child.status().await
     }
 
-    /// Passes the task's log on, and learns from it whether the task takes requests.
+    /// Passes the log on, and learns from it whether the process takes requests.
     async fn read_log(&self, log: Option<impl AsyncRead + Unpin>, pid: u32) {
         let Some(log) = log else { return };
         let mut lines = BufReader::new(log).lines();
         while let Some(Ok(line)) = lines.next().await {
-            let task = self.target.name.clone();
-            let event = event(&line);
-            self.tell(Notice::Line { task: task.clone(), line }).await;
+            let name = self.name.clone();
+            let event = self.program.event(&line);
+            if self.program.shows(&line) {
+                self.tell(Notice::Line { name: name.clone(), line }).await;
+            }
             match event {
                 Some(Event::Start(address)) => {
-                    self.target.up(address);
-                    self.tell(Notice::Up { task, address, pid }).await;
+                    listening(address).await;
+                    (self.register)(Some(address));
+                    self.tell(Notice::Up { name, address, pid }).await;
                 }
-                Some(Event::Drain) => self.target.down(),
+                Some(Event::Drain) => (self.register)(None),
                 None => {}
             }
         }
@@ -148,33 +153,10 @@ impl Supervisor {
     }
 }
 
-/// The lines of a task's log that say whether it takes requests.
-#[derive(Debug, PartialEq, Eq)]
-enum Event {
-    Start(SocketAddr),
-    Drain,
-}
-
-fn event(line: &str) -> Option<Event> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    match value["event"].as_str()? {
-        "start" => value["address"].as_str()?.parse().ok().map(Event::Start),
-        "drain" => Some(Event::Drain),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_tells_when_a_task_takes_requests() {
-        let start = r#"{"time":"x","event":"start","address":"127.0.0.1:4000"}"#;
-        assert_eq!(event(start), Some(Event::Start("127.0.0.1:4000".parse().unwrap())));
-        assert_eq!(event(r#"{"event":"drain"}"#), Some(Event::Drain));
-        for other in ["", "name: cannot start", r#"{"event":"stop"}"#, "[1]", "{\"event\":1}"] {
-            assert_eq!(event(other), None, "{other}");
-        }
+/// Waits until connections are accepted: Envoy says so a moment before.
+async fn listening(address: SocketAddr) {
+    let end = Instant::now() + LISTEN_LIMIT;
+    while Async::<TcpStream>::connect(address).await.is_err() && Instant::now() < end {
+        smol::Timer::after(LISTEN_PAUSE).await;
     }
 }

@@ -1,7 +1,7 @@
 //! A task's own process: one service, on loopback, for as long as its supervisor lives.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::thread;
 
@@ -10,10 +10,10 @@ use chassis::{Shutdown, cli};
 use crate::arguments::Service;
 
 /// Serves until SIGTERM has drained it.
-pub(crate) fn run(service: Service) -> ExitCode {
+pub(crate) fn run(service: Service, ip: IpAddr) -> ExitCode {
     let shutdown = Shutdown::on_signals();
     thread::spawn(end_with_supervisor);
-    let at = &[IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let at = &[ip];
     match service {
         Service::Name => cli::serve(&name::SERVICE, &cli::env, at, &shutdown),
         Service::Greeting => cli::serve(&greeting::SERVICE, &cli::env, at, &shutdown),

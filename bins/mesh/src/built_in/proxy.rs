@@ -4,7 +4,6 @@
 //! up to two more tries, each on the next task, when a request got no answer.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -19,7 +18,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use smol::Async;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use crate::target::{Failure, Target};
+use super::target::{Failure, Target};
 
 /// Service Connect's limit for a request in HTTP mode.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -145,11 +144,6 @@ impl Proxy {
         let turn = self.turn.fetch_add(1, Relaxed);
         choice.get(turn.checked_rem(choice.len())?).copied()
     }
-}
-
-/// Binds a loopback port, 0 for a free one.
-pub(crate) fn listen(port: u16) -> io::Result<Async<TcpListener>> {
-    Async::<TcpListener>::bind(([127, 0, 0, 1], port))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

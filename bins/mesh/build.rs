@@ -1,0 +1,23 @@
+//! Tells the tests whether there is an Envoy: without one, those that need it are ignored.
+
+#[path = "src/envoy/find.rs"]
+mod find;
+
+use std::env;
+
+fn main() {
+    println!("cargo:rustc-check-cfg=cfg(has_envoy)");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/envoy/find.rs");
+    println!("cargo:rerun-if-env-changed=ENVOY");
+    println!("cargo:rerun-if-env-changed=PATH");
+    for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
+        // One may come, or go. (A file that is missing would count as changed each time.)
+        if folder.is_dir() {
+            println!("cargo:rerun-if-changed={}", folder.display());
+        }
+    }
+    if find::find(|name| env::var_os(name)).is_ok() {
+        println!("cargo:rustc-cfg=has_envoy");
+    }
+}

@@ -1,0 +1,113 @@
+//! The mesh's own proxies: one in front of each service, all in the mesh's process.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `proxy` | HTTP from clients to targets, balanced per request |
+//! | `target` | a task as a proxy sees it: an address, and connections kept open |
+
+mod proxy;
+mod target;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use chassis::Port;
+use smol::{Async, Task};
+
+use crate::arguments::{Options, Service};
+use crate::mesh::{Engine, Register, loopback};
+use crate::program::Program;
+use proxy::Proxy;
+use target::Target;
+
+/// The proxies of a mesh.
+pub(crate) struct BuiltIn {
+    greeter: Running,
+    greeting: Running,
+    name: Running,
+}
+
+impl BuiltIn {
+    /// Starts the proxies. No task is up yet.
+    ///
+    /// # Errors
+    ///
+    /// A port cannot be had.
+    pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
+        let tasks = options.tasks;
+        let greeter = Running::start("load balancer", Service::Greeter, tasks, front)?;
+        let leaf = |leaf: Service| Running::start(leaf.dns_name(), leaf, tasks, loopback(0)?);
+        Ok(Self { greeter, greeting: leaf(Service::Greeting)?, name: leaf(Service::Name)? })
+    }
+
+    fn running(&self, service: Service) -> &Running {
+        match service {
+            Service::Greeter => &self.greeter,
+            Service::Greeting => &self.greeting,
+            Service::Name => &self.name,
+        }
+    }
+}
+
+/// A proxy that accepts connections, until it is dropped.
+struct Running {
+    proxy: Arc<Proxy>,
+    address: SocketAddr,
+    _accepting: Task<()>,
+}
+
+impl Running {
+    fn start(name: &'static str, service: Service, tasks: usize, port: Port) -> io::Result<Self> {
+        let address = port.address();
+        let listener = Async::new(port.listen()?)?;
+        let targets = (1..=tasks).map(|number| Arc::new(Target::new(service.task(number))));
+        let proxy = Proxy::new(name, targets.collect());
+        let accepting = smol::spawn(proxy.clone().serve(listener));
+        Ok(Self { proxy, address, _accepting: accepting })
+    }
+}
+
+impl Engine for BuiltIn {
+    fn address(&self, _: Service, _: usize) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    fn upstream(&self, _: usize, leaf: Service) -> SocketAddr {
+        self.running(leaf).address
+    }
+
+    fn front(&self, service: Service) -> Option<SocketAddr> {
+        Some(self.running(service).address)
+    }
+
+    fn register(&self, service: Service, number: usize) -> Register {
+        let target = self.running(service).proxy.targets[number - 1].clone();
+        Box::new(move |address| match address {
+            Some(address) => target.up(address),
+            None => target.down(),
+        })
+    }
+
+    fn programs(&self) -> Vec<Vec<(String, Program)>> {
+        Vec::new()
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    fn close(&self) {
+        self.greeter.proxy.close();
+    }
+
+    fn answered(&self) -> Vec<String> {
+        let counts = |running: &Running| {
+            let counts = running.proxy.targets.iter();
+            let counts = counts.map(|t| format!("{} {}", t.name, t.answered.load(Relaxed)));
+            format!("{} answered: {}", running.proxy.name, counts.collect::<Vec<_>>().join(", "))
+        };
+        [&self.greeter, &self.greeting, &self.name].map(counts).into()
+    }
+}

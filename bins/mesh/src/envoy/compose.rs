@@ -1,0 +1,91 @@
+//! The configuration of compose.yaml's proxies.
+//!
+//! There every task has a network of its own, as in ECS: its sidecar has the service's port,
+//! 3000, on all addresses, and its application another one. The virtual addresses are in
+//! /etc/hosts, where Service Connect writes them too.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use super::APPLICATION;
+use super::config::{Admin, Connect, Endpoints, Listener, Proxy, Role};
+use crate::arguments::Service;
+
+/// The sidecars' port, the applications', and the load balancer's.
+const SIDECAR: u16 = 3000;
+const APPLICATIONS: u16 = 3001;
+const FRONT: u16 = 8080;
+const ADMIN: u16 = 9901;
+/// Tasks of each service.
+const TASKS: usize = 2;
+
+/// Writes the configuration of every proxy into a folder.
+pub(crate) fn write(folder: &Path) -> io::Result<()> {
+    for (path, content) in files() {
+        fs::write(folder.join(path), content)?;
+    }
+    Ok(())
+}
+
+/// Name and content of the files: one for the load balancer, one for a leaf's sidecar and
+/// one for a greeter's.
+fn files() -> impl Iterator<Item = (String, String)> {
+    let front = proxy(
+        "load-balancer",
+        vec![Listener {
+            role: Role::LoadBalancer,
+            address: (Ipv4Addr::UNSPECIFIED, FRONT).into(),
+            service: Service::Greeter.dns_name(),
+            endpoints: tasks(Service::Greeter),
+        }],
+    );
+    let leaf = proxy("leaf", vec![inbound()]);
+    let outbound = |(leaf, address): (Service, Ipv4Addr)| Listener {
+        role: Role::Outbound,
+        address: SocketAddr::from((address, SIDECAR)),
+        service: leaf.dns_name(),
+        endpoints: tasks(leaf),
+    };
+    let virtual_addresses = [
+        (Service::Greeting, Ipv4Addr::new(127, 255, 0, 1)),
+        (Service::Name, Ipv4Addr::new(127, 255, 0, 2)),
+    ];
+    let listeners = [inbound()].into_iter().chain(virtual_addresses.map(outbound));
+    let greeter = proxy("greeter", listeners.collect());
+    [front, leaf, greeter]
+        .into_iter()
+        .map(|proxy| (format!("{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap())))
+}
+
+fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
+    Proxy { name: name.to_owned(), admin: Admin::Port(ADMIN), connect: Connect::Http, listeners }
+}
+
+fn inbound() -> Listener {
+    Listener {
+        role: Role::Inbound,
+        address: (Ipv4Addr::UNSPECIFIED, SIDECAR).into(),
+        service: APPLICATION,
+        endpoints: Endpoints::Hosts(vec![Ipv4Addr::LOCALHOST.to_string()], APPLICATIONS),
+    }
+}
+
+fn tasks(service: Service) -> Endpoints {
+    Endpoints::Hosts((1..=TASKS).map(|number| service.task(number)).collect(), SIDECAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_files_are_these() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compose"));
+        for (name, content) in files() {
+            let committed = fs::read_to_string(folder.join(&name)).unwrap_or_default();
+            assert_eq!(committed, content, "{name} is old: cargo mesh compose compose");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Envoy's configuration: every proxy of the mesh, on this machine and in compose.yaml.
+//!
+//! The values are those that AWS documents for Service Connect and for the Application Load
+//! Balancer; where it is silent, those of App Mesh, which Service Connect grew out of
+//! (<https://docs.aws.amazon.com/app-mesh/latest/userguide/envoy-defaults.html>).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+/// What Service Connect balances (an `appProtocol` of `http`, or none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connect {
+    /// Requests.
+    Http,
+    /// Whole connections.
+    Tcp,
+}
+
+/// One Envoy.
+pub(crate) struct Proxy {
+    pub(crate) name: String,
+    pub(crate) admin: Admin,
+    pub(crate) connect: Connect,
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// Where an Envoy is asked for its statistics. Whoever reaches it can also stop the proxy.
+pub(crate) enum Admin {
+    /// A Unix socket, for its owner alone.
+    Socket(PathBuf),
+    /// A port on loopback.
+    Port(u16),
+}
+
+/// A way through a proxy: what comes in at an address goes to the endpoints.
+pub(crate) struct Listener {
+    pub(crate) role: Role,
+    pub(crate) address: SocketAddr,
+    /// What the endpoints are together; also in the statistics' names.
+    pub(crate) service: &'static str,
+    pub(crate) endpoints: Endpoints,
+}
+
+/// What stands at a listener's two sides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Clients, and the tasks of a service.
+    LoadBalancer,
+    /// Anybody, and the application in the sidecar's own task.
+    Inbound,
+    /// The application in the sidecar's own task, and the tasks of a service.
+    Outbound,
+}
+
+/// Where a cluster finds its endpoints.
+pub(crate) enum Endpoints {
+    /// In a file (see [`endpoints`]), read again each time another is moved to its place.
+    File(PathBuf),
+    /// In the DNS, or given as they are.
+    Hosts(Vec<String>, u16),
+}
+
+/// Idle time of connections in HTTP mode, and in TCP mode.
+const IDLE_HTTP: &str = "300s";
+const IDLE_TCP: &str = "3600s";
+/// The longest a request may take in HTTP mode.
+const REQUEST: &str = "15s";
+/// Tries after the first, each on another task.
+const RETRIES: u32 = 2;
+/// Failures in a row that take a task out, and for how long.
+const EJECT_AFTER: u32 = 5;
+const EJECT_INTERVAL: &str = "30s";
+const EJECT_AT_LEAST: &str = "30s";
+const EJECT_AT_MOST: &str = "300s";
+/// App Mesh lifts Envoy's circuit breakers, whose default of three retries at a time would
+/// let greetings fail whenever more than three are on a task that dies.
+const UNLIMITED: u32 = u32::MAX / 2;
+const CONNECT: &str = "1s";
+
+/// The load balancer's idle time, and its health check as Copilot's manifest sets it.
+const IDLE_LOAD_BALANCER: &str = "60s";
+const HEALTH_INTERVAL: &str = "5s";
+const HEALTH_TIMEOUT: &str = "2s";
+const HEALTH_THRESHOLD: u32 = 2;
+
+impl Proxy {
+    /// The configuration that Envoy starts with.
+    pub(crate) fn bootstrap(&self) -> Value {
+        let admin = match &self.admin {
+            Admin::Socket(path) => json!({"pipe": {"path": path, "mode": 0o600}}),
+            Admin::Port(port) => address((Ipv4Addr::LOCALHOST, *port).into()),
+        };
+        json!({
+            "node": {"id": self.name, "cluster": "mesh"},
+            "admin": {"address": admin},
+            "static_resources": {
+                "listeners": self.listeners.iter().map(|l| self.listener(l)).collect::<Value>(),
+                "clusters": self.listeners.iter().map(|l| self.cluster(l)).collect::<Value>(),
+            },
+        })
+    }
+
+    /// Whether the role's requests are understood, or only its bytes.
+    fn is_http(&self, role: Role) -> bool {
+        self.connect == Connect::Http || role == Role::LoadBalancer
+    }
+
+    fn listener(&self, listener: &Listener) -> Value {
+        let filter = if self.is_http(listener.role) {
+            let kind = "filters.network.http_connection_manager.v3.HttpConnectionManager";
+            filter("envoy.filters.network.http_connection_manager", kind, http(listener))
+        } else {
+            let settings = json!({
+                "stat_prefix": listener.service,
+                "cluster": listener.service,
+                "idle_timeout": IDLE_TCP,
+            });
+            filter(
+                "envoy.filters.network.tcp_proxy",
+                "filters.network.tcp_proxy.v3.TcpProxy",
+                settings,
+            )
+        };
+        json!({
+            "name": listener.service,
+            "address": address(listener.address),
+            "filter_chains": [{"filters": [filter]}],
+        })
+    }
+
+    fn cluster(&self, listener: &Listener) -> Value {
+        let mut cluster = json!({
+            "name": listener.service,
+            "connect_timeout": CONNECT,
+            "lb_policy": "ROUND_ROBIN",
+            "circuit_breakers": {"thresholds": [{
+                "max_connections": UNLIMITED,
+                "max_pending_requests": UNLIMITED,
+                "max_requests": UNLIMITED,
+                "max_retries": UNLIMITED,
+            }]},
+        });
+        match &listener.endpoints {
+            Endpoints::File(path) => {
+                let source =
+                    json!({"path_config_source": {"path": path}, "resource_api_version": "V3"});
+                cluster["type"] = "EDS".into();
+                cluster["eds_cluster_config"] = json!({"eds_config": source});
+            }
+            Endpoints::Hosts(hosts, port) => {
+                let places = hosts.iter().map(|host| place(host, *port));
+                cluster["type"] = "STRICT_DNS".into();
+                cluster["dns_lookup_family"] = "V4_ONLY".into();
+                cluster["load_assignment"] = assignment(listener.service, places);
+            }
+        }
+        if self.is_http(listener.role) {
+            let idle = idle_http(listener.role);
+            let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+            cluster["typed_extension_protocol_options"] = json!({kind: {
+                "@type": format!("type.googleapis.com/{kind}"),
+                "common_http_protocol_options": {"idle_timeout": idle},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }});
+        }
+        match listener.role {
+            Role::LoadBalancer => {
+                cluster["health_checks"] = json!([{
+                    "interval": HEALTH_INTERVAL,
+                    "no_traffic_interval": HEALTH_INTERVAL,
+                    "timeout": HEALTH_TIMEOUT,
+                    "healthy_threshold": HEALTH_THRESHOLD,
+                    "unhealthy_threshold": HEALTH_THRESHOLD,
+                    "http_health_check": {"path": "/health"},
+                }]);
+                // Only when no task is healthy does it try them all.
+                cluster["common_lb_config"] = json!({"healthy_panic_threshold": {"value": 1}});
+            }
+            Role::Outbound => {
+                cluster["outlier_detection"] = json!({
+                    "consecutive_5xx": EJECT_AFTER,
+                    "interval": EJECT_INTERVAL,
+                    "base_ejection_time": EJECT_AT_LEAST,
+                    "max_ejection_time": EJECT_AT_MOST,
+                    // One of two tasks is more than the tenth that Envoy allows.
+                    "always_eject_one_host": true,
+                });
+            }
+            Role::Inbound => {}
+        }
+        cluster
+    }
+}
+
+/// Endpoints as a file has them: the list of a service's tasks, or a task's application.
+pub(crate) fn endpoints(service: &str, tasks: impl IntoIterator<Item = SocketAddr>) -> Value {
+    let mut assignment = assignment(service, tasks.into_iter().map(address));
+    assignment["@type"] =
+        "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".into();
+    json!({"resources": [assignment]})
+}
+
+fn assignment(service: &str, places: impl Iterator<Item = Value>) -> Value {
+    let endpoints: Value = places.map(|place| json!({"endpoint": {"address": place}})).collect();
+    json!({"cluster_name": service, "endpoints": [{"lb_endpoints": endpoints}]})
+}
+
+/// The settings of a listener that understands HTTP.
+fn http(listener: &Listener) -> Value {
+    let role = listener.role;
+    let mut route = json!({"cluster": listener.service, "timeout": REQUEST});
+    let mut filters = Vec::new();
+    let mut router = json!({});
+    let mut settings = json!({
+        "stat_prefix": listener.service,
+        "common_http_protocol_options": {"idle_timeout": idle_http(role)},
+    });
+    match role {
+        Role::LoadBalancer => {
+            // It has no limit for a whole request, only for silence.
+            route["timeout"] = "0s".into();
+            settings["stream_idle_timeout"] = IDLE_LOAD_BALANCER.into();
+            settings["http_protocol_options"] =
+                json!({"accept_http_10": true, "default_host_for_http_10": "localhost"});
+            router["suppress_envoy_headers"] = true.into();
+            // X-Forwarded-For, -Proto and -Port; no X-Request-Id, no Server of its own.
+            settings["use_remote_address"] = true.into();
+            settings["append_x_forwarded_port"] = true.into();
+            settings["generate_request_id"] = false.into();
+            settings["server_header_transformation"] = "PASS_THROUGH".into();
+            let lua = json!({"default_source_code": {"inline_string": TRACE_ID}});
+            filters.push(filter("envoy.filters.http.lua", "filters.http.lua.v3.Lua", lua));
+        }
+        Role::Outbound => {
+            let others = "envoy.retry_host_predicates.previous_hosts";
+            let kind = "retry.host.previous_hosts.v3.PreviousHostsPredicate";
+            route["retry_policy"] = json!({
+                "retry_on": "connect-failure,retriable-status-codes",
+                "retriable_status_codes": [503],
+                "num_retries": RETRIES,
+                "retry_host_predicate": [filter(others, kind, json!({}))],
+                "host_selection_retry_max_attempts": 5,
+            });
+        }
+        Role::Inbound => {}
+    }
+    filters.push(filter("envoy.filters.http.router", "filters.http.router.v3.Router", router));
+    settings["http_filters"] = filters.into();
+    settings["route_config"] = json!({
+        "virtual_hosts": [{
+            "name": listener.service,
+            "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": route}],
+        }],
+    });
+    if role == Role::LoadBalancer {
+        settings["route_config"]["request_headers_to_remove"] = json!(["x-envoy-external-address"]);
+    }
+    settings
+}
+
+/// X-Amzn-Trace-Id as the load balancer adds it: the time and a random number, in hexadecimal.
+const TRACE_ID: &str = r#"math.randomseed(os.time() + tonumber(tostring({}):match("0x(%x+)"), 16))
+function envoy_on_request(request)
+  if not request:headers():get("x-amzn-trace-id") then
+    local random = {}
+    for i = 1, 24 do random[i] = string.format("%x", math.random(0, 15)) end
+    local root = string.format("Root=1-%08x-%s", os.time(), table.concat(random))
+    request:headers():add("x-amzn-trace-id", root)
+  end
+end
+"#;
+
+fn idle_http(role: Role) -> &'static str {
+    if role == Role::LoadBalancer { IDLE_LOAD_BALANCER } else { IDLE_HTTP }
+}
+
+/// An extension of Envoy, by its name and the type of its settings.
+fn filter(name: &str, kind: &str, mut settings: Value) -> Value {
+    settings["@type"] = format!("type.googleapis.com/envoy.extensions.{kind}").into();
+    json!({"name": name, "typed_config": settings})
+}
+
+fn address(address: SocketAddr) -> Value {
+    place(&address.ip().to_string(), address.port())
+}
+
+fn place(host: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": host, "port_value": port}})
+}

