@@ -8,6 +8,10 @@ export DOCKER_BUILDKIT := "1"
 
 services := "name greeting greeter"
 
+# The plug-in, or the older program of its own.
+compose := "$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) --project-name greeter"
+containers := "docker ps --filter label=com.docker.compose.project=greeter"
+
 # List the recipes
 [private]
 default:
@@ -52,43 +56,32 @@ build-images PLATFORM='': _docker
         docker image inspect -f "greeter/$service, {{{{.Os}}/{{{{.Architecture}}: {{{{.Size}} bytes" greeter/$service
     done
 
-# Run one container of each image, at the Fargate floor: greeter is on 127.0.0.1:8080
+# Run it in containers on http://127.0.0.1:8080, at the Fargate floor, through Envoy sidecars
 [no-exit-message]
-up: down
+up: build-images
     #!/usr/bin/env bash
     set -euo pipefail
-    fail() { echo "up: $1" >&2; exit 1; }
-    for service in {{ services }}; do
-        docker image inspect greeter/$service >/dev/null 2>&1 || fail "there is no image greeter/$service: just build-images"
+    if [ -z "$({{ containers }} --quiet)" ] && (: </dev/tcp/127.0.0.1/8080) 2>/dev/null; then
+        echo "up: 127.0.0.1:8080 is in use: end what listens there" >&2
+        exit 1
+    fi
+    {{ compose }} up --detach --no-build
+    # The first health check comes 2 s after a start.
+    for _ in {1..150}; do
+        [ -n "$({{ containers }} --quiet --filter health=starting)" ] || break
+        sleep 0.2
     done
-    if (: </dev/tcp/127.0.0.1/8080) 2>/dev/null; then fail "127.0.0.1:8080 is in use: end what listens there"; fi
-
-    docker network create --label greeter greeter >/dev/null
-    run() { # SERVICE FLAGS...
-        docker run --detach --pull never --name "$1" --label greeter --network greeter "${@:2}" \
-            --cpus 0.25 --memory 512m --read-only --cap-drop ALL --security-opt no-new-privileges \
-            "greeter/$1" >/dev/null
+    [ "$({{ containers }} --quiet --filter health=healthy | wc -l)" = 6 ] || {
+        {{ containers }} --all
+        echo "up: not all of the six tasks are healthy: docker logs CONTAINER" >&2
+        exit 1
     }
-    run name --network-alias name-service
-    run greeting --network-alias greeting-service
-    run greeter --publish 127.0.0.1:8080:3000 \
-        --env NAME_URL=http://name-service:3000 --env GREETING_URL=http://greeting-service:3000
-
-    for service in {{ services }}; do
-        for _ in {1..150}; do
-            state=$(docker inspect -f '{{{{.State.Status}} {{{{.State.Health.Status}}' $service)
-            [ "$state" = "running starting" ] || break
-            sleep 0.2
-        done
-        [ "$state" = "running healthy" ] || { docker logs $service >&2; fail "$service is $state"; }
-    done
     echo "up and healthy: curl -w '\n' http://127.0.0.1:8080"
 
-# Remove what `up` made
+# End and remove what `up` started
 [no-exit-message]
 down: _docker
-    @docker ps --all --quiet --filter label=greeter | xargs -r docker rm --force >/dev/null
-    @docker network ls --quiet --filter label=greeter | xargs -r docker network rm >/dev/null
+    {{ compose }} down --remove-orphans
 
 # Build the static binaries for both architectures into dist/
 [no-exit-message]
@@ -116,10 +109,10 @@ static:
 curl URL='http://127.0.0.1:8080':
     @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
 
-# Put 32 connections on it for 30 seconds
+# Put 32 connections on it for a minute
 [no-exit-message]
 load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, or the package hey')
-    hey -z 30s -c 32 {{ quote(URL) }}
+    hey -z 60s -c 32 {{ quote(URL) }}
 
 # Deploy to AWS, for the first time or again; FLAGS go to Copilot: --profile P --region R
 [no-exit-message]
