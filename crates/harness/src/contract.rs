@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::{Client, Process, get, run};
+use crate::{Client, Process, get, run, service};
 
 /// The host the services under test say they come from.
 pub const HOST: &str = "host-1.test";
@@ -26,8 +26,8 @@ impl Binary {
     /// The binary with its environment, and nothing of the tests' own.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.path);
-        command.env_clear().env("HOSTNAME", HOST).envs(self.environment.iter().copied());
+        let mut command = service(self.path);
+        command.env("HOSTNAME", HOST).envs(self.environment.iter().copied());
         command
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use client::{Client, get};
 pub use peer::Peer;
-pub use process::{Finished, Process, run};
+pub use process::{Finished, Process, run, service};
 
 /// Nothing a test waits for takes this long on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

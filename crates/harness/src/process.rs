@@ -1,7 +1,9 @@
 //! Real processes.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -28,6 +30,24 @@ pub struct Finished {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+}
+
+/// The command that runs a service: the binary that cargo built for the test, or, with
+/// `SERVICES` set, the one of its name in that folder, by `SERVICES_RUNNER` if it is for
+/// another machine. It has no environment.
+#[must_use]
+pub fn service(built: &str) -> Command {
+    let built = Path::new(built);
+    let path = match env::var_os("SERVICES") {
+        Some(folder) => Path::new(&folder).join(built.file_name().expect("a file")),
+        None => built.to_owned(),
+    };
+    assert!(path.exists(), "there is no {}", path.display());
+    let runner = env::var_os("SERVICES_RUNNER");
+    let mut command = Command::new(runner.as_deref().unwrap_or(path.as_os_str()));
+    command.args(runner.is_some().then_some(&path));
+    command.env_clear();
+    command
 }
 
 /// Runs a command to its end.

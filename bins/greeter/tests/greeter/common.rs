@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use harness::{Client, Peer, Process};
+use harness::{Client, Peer, Process, service};
 
 /// Starts greeter, as `greeter-1`, in front of two peers.
 pub(crate) fn greeter(greeting: &Peer, name: &Peer) -> (Process, SocketAddr) {
@@ -12,12 +12,8 @@ pub(crate) fn greeter(greeting: &Peer, name: &Peer) -> (Process, SocketAddr) {
 
 /// The command that starts it.
 pub(crate) fn command(greeting: &str, name: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_greeter"));
-    command
-        .env_clear()
-        .env("HOSTNAME", "greeter-1")
-        .env("GREETING_URL", greeting)
-        .env("NAME_URL", name);
+    let mut command = service(env!("CARGO_BIN_EXE_greeter"));
+    command.env("HOSTNAME", "greeter-1").env("GREETING_URL", greeting).env("NAME_URL", name);
     command
 }
 

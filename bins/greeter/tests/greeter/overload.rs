@@ -51,9 +51,10 @@ fn cpu_time(pid: i32) -> u64 {
 #[test]
 fn without_files_it_neither_spins_nor_ends() {
     let (greeting, name) = peers();
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 64; exec \"$0\"", env!("CARGO_BIN_EXE_greeter")]);
     let plain = command(&greeting.url(), &name.url());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+    limited.arg(plain.get_program()).args(plain.get_args());
     limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
     let (process, address) = Process::serve(&mut limited);
 
