@@ -81,7 +81,7 @@ up: build-images
 # End and remove what `up` started
 [no-exit-message]
 down: _docker
-    {{ compose }} down --remove-orphans
+    @{{ compose }} down --remove-orphans
 
 # Build the static binaries for both architectures into dist/
 [no-exit-message]

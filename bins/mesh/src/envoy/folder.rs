@@ -38,11 +38,10 @@ impl Folder {
     pub(crate) fn new(port: u16) -> io::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("mesh-{}-{}", std::process::id(), now.as_micros());
-        let folder =
-            Self { path: std::env::temp_dir().join(name), port, up: Mutex::new(BTreeMap::new()) };
+        let path = std::env::temp_dir().join(name);
         // Whoever reaches an admin socket can stop its proxy.
-        DirBuilder::new().mode(0o700).create(&folder.path)?;
-        Ok(folder)
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path, port, up: Mutex::default() })
     }
 
     /// The configuration of a proxy.
