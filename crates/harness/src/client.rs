@@ -91,10 +91,10 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
 fn content_length(head: &str) -> usize {
     let lower = head.to_ascii_lowercase();
     let value = lower
-        .split("\r\ncontent-length: ")
+        .split("\r\ncontent-length:")
         .nth(1)
         .map_or("0", |rest| rest.split("\r\n").next().unwrap_or_default());
-    value.parse().expect("a Content-Length that is a number")
+    value.trim_ascii().parse().expect("a Content-Length that is a number")
 }
 
 /// `Date: Sun, 06 Nov 1994 08:49:37 GMT` without what changes.

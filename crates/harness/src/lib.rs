@@ -4,6 +4,7 @@
 
 #![allow(clippy::missing_panics_doc)]
 
+mod browser;
 mod client;
 pub mod contract;
 pub mod peer;
@@ -11,6 +12,7 @@ mod process;
 
 use std::time::Duration;
 
+pub use browser::Browser;
 pub use client::{Client, get};
 pub use peer::Peer;
 pub use process::{Finished, Process, run, service};

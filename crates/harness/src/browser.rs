@@ -1,0 +1,212 @@
+//! A real browser, headless Chromium, driven through chromedriver (W3C `WebDriver`).
+//!
+//! Tests that need it are `#[ignore]`d, because not every machine has it: `just browser`
+//! runs them.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Uid;
+use serde_json::{Value, json};
+
+use crate::{Client, PATIENCE, Process};
+
+/// One window of a browser with a profile of its own, that ends with the test.
+#[derive(Debug)]
+pub struct Browser {
+    _driver: Process,
+    address: SocketAddr,
+    session: String,
+}
+
+impl Browser {
+    /// Starts chromedriver, and it Chromium.
+    #[must_use]
+    pub fn start() -> Self {
+        let driver = Process::start(Command::new("chromedriver").arg("--port=0"));
+        let started = driver.line(|line| line.contains("started successfully on port"));
+        let port = started.trim_end_matches('.').rsplit(' ').next().and_then(|p| p.parse().ok());
+        let address = ([127, 0, 0, 1], port.expect("a port in the line")).into();
+        let mut browser = Self { _driver: driver, address, session: String::new() };
+
+        let mut arguments = vec![
+            "--headless",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+        ];
+        // Chromium's sandbox refuses to run as root.
+        arguments.extend(Uid::effective().is_root().then_some("--no-sandbox"));
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        } } });
+        let session = browser.call("POST", "/session", &wanted);
+        browser.session = format!("/session/{}", text(&session["sessionId"]));
+        browser
+    }
+
+    /// Opens a page and waits until it is there.
+    pub fn open(&self, url: &str) {
+        self.post("/url", &json!({ "url": url }));
+    }
+
+    /// Clicks on the element that a CSS selector finds, as a mouse does.
+    pub fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Types into what has the focus: `\u{e004}` is Tab, `\u{e006}` Enter.
+    pub fn press(&self, keys: &str) {
+        let strokes: Vec<_> = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })))
+            .collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// What a JavaScript expression is.
+    #[must_use]
+    pub fn value(&self, expression: &str) -> Value {
+        let script = format!("return {expression}");
+        self.post("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Carries out a JavaScript statement.
+    pub fn run(&self, statement: &str) {
+        self.post("/execute/sync", &json!({ "script": statement, "args": [] }));
+    }
+
+    /// Waits until a JavaScript expression is as expected.
+    pub fn shows<T: Into<Value> + Debug>(&self, expression: &str, expected: T) {
+        let (expected, end) = (expected.into(), Instant::now() + PATIENCE);
+        loop {
+            let value = self.value(expression);
+            if value == expected {
+                return;
+            }
+            assert!(Instant::now() < end, "{expression} is {value:#}; expected {expected:#}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What the console has said since this was last asked: errors, and what the page's
+    /// policy has blocked.
+    #[must_use]
+    pub fn console(&self) -> Vec<String> {
+        let entries = self.post("/se/log", &json!({ "type": "browser" }));
+        let entries = entries.as_array().expect("a list");
+        entries.iter().map(|entry| text(&entry["message"])).collect()
+    }
+
+    /// Waits until the console says something that contains this.
+    pub fn says(&self, expected: &str) {
+        let end = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        while !said.iter().any(|line: &String| line.contains(expected)) {
+            assert!(Instant::now() < end, "no {expected:?} in {said:#?}");
+            std::thread::sleep(Duration::from_millis(10));
+            said.extend(self.console());
+        }
+    }
+
+    /// Lays the page out for a screen of this size, in CSS pixels.
+    pub fn resize(&self, width: u32, height: u32) {
+        let screen =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// Asks for what media queries ask: `("prefers-color-scheme", "dark")`.
+    pub fn prefer(&self, features: &[(&str, &str)]) {
+        let features: Vec<_> =
+            features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// The whole page as a PNG.
+    #[must_use]
+    pub fn screenshot(&self) -> Vec<u8> {
+        let options = json!({ "format": "png", "captureBeyondViewport": true });
+        let shot = self.devtools("Page.captureScreenshot", &options);
+        base64(&text(&shot["data"]))
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let query = json!({ "using": "css selector", "value": selector });
+        let element = self.post("/element", &query);
+        text(element.as_object().and_then(|element| element.values().next()).unwrap_or(&element))
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.call("POST", &format!("{}{path}", self.session), body)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (value, status) = self.try_call(method, path, body);
+        assert!(status == "200", "{method} {path} {body}: {status}: {value:#}");
+        value
+    }
+
+    fn try_call(&self, method: &str, path: &str, body: &Value) -> (Value, String) {
+        let body = body.to_string();
+        let mut client = Client::connect(self.address);
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        ));
+        let answer = client.answer();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let mut answer: Value = serde_json::from_str(body).expect("JSON");
+        (answer["value"].take(), head[9..12].to_owned())
+    }
+}
+
+impl Drop for Browser {
+    /// Ends Chromium; chromedriver, killed after it, would leave it behind.
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            let _ = self.try_call("DELETE", &self.session, &json!({}));
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// Decodes base64 (RFC 4648, section 4).
+fn base64(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => panic!("{:?} in base64", char::from(byte)),
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).expect("eight bits"));
+        }
+    }
+    bytes
+}
