@@ -25,6 +25,16 @@ mesh *ARGS:
 test:
     cargo test
 
+# Run the tests of the page, in a real browser
+[no-exit-message]
+browser: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
+    cargo test -p greeter -p mesh -- --ignored
+
+# Put the pictures that they take of the page into the README
+picture: browser
+    cp target/tmp/page-light.png docs/page-light.png
+    cp target/tmp/page-dark.png docs/page-dark.png
+
 # Fuzz greeter's HTTP parser
 [no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')

@@ -52,6 +52,10 @@ const TOO_MANY: Refusal = Refusal(Status::UNAVAILABLE, "too many connections");
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+/// The room for an answer that a connection keeps for the next one, in bytes: enough for
+/// a greeting. The page must not cost memory for the rest of the connection.
+const KEPT_OUTPUT: usize = 4096;
+
 /// Why a connection ends before its client closed it.
 enum Stop {
     /// With an answer that says why.
@@ -181,12 +185,16 @@ impl<'a> Connection<'a> {
         let output = &mut self.output;
         self.edge.with_date(|date| response::write(output, answer, head_only, header, date));
         self.socket.set_deadline(self.edge.limits.send, End::Both);
-        self.socket.write_all(&self.output)
+        let written = self.socket.write_all(&self.output);
+        if self.output.capacity() > KEPT_OUTPUT {
+            self.output = Vec::new();
+        }
+        written
     }
 
     fn refuse(&mut self, refusal: Refusal) {
         let answer = Answer::from(refusal);
-        self.edge.refused.event(LOG, "refused", &[("cause", &answer.body)]);
+        self.edge.refused.event(LOG, "refused", &[("cause", &refusal.1)]);
         if self.write(&answer, false, Header::Close).is_ok() {
             self.close();
         }

@@ -12,10 +12,12 @@ use ureq::http::Uri;
 
 use crate::connection::Limits;
 use crate::deadline::Deadlines;
+use crate::negotiate::Form;
 use crate::request::{Method, Request, Target};
-use crate::response::{Answer, Date, Status};
+use crate::response::{Answer, Content, Date, Status};
 use crate::settings::Settings;
 use crate::upstream::{BUDGET, Failure, Upstream};
+use crate::{json, page};
 
 /// What all connections share.
 pub(crate) struct Edge {
@@ -49,23 +51,42 @@ impl Edge {
 
     /// Answers a request whose body has been read.
     pub(crate) fn answer(self: &Arc<Self>, request: Request) -> Answer {
-        let plain = |status, body: &'static str| Answer { status, body: body.into() };
-        match (request.method, request.target) {
-            (Method::Options, _) => plain(Status::NO_CONTENT, ""),
-            (Method::Other, _) => {
-                plain(Status::METHOD_NOT_ALLOWED, "method not allowed: GET, HEAD or OPTIONS")
+        match (request.method, request.target, request.form) {
+            (Method::Options, ..) => Answer::plain(Status::NO_CONTENT, ""),
+            (Method::Other, ..) => Answer::plain(
+                Status::METHOD_NOT_ALLOWED,
+                "method not allowed: GET, HEAD or OPTIONS",
+            ),
+            (_, Target::Health, _) if self.shutdown.begun() => {
+                Answer::plain(Status::UNAVAILABLE, "draining")
             }
-            (_, Target::Health) if self.shutdown.begun() => plain(Status::UNAVAILABLE, "draining"),
-            (_, Target::Health) => plain(Status::OK, "ok"),
-            (_, Target::Greeting) => self.greet(request),
+            (_, Target::Health, _) => Answer::plain(Status::OK, "ok"),
+            (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
+            (_, Target::Greeting, Form::Text) => {
+                let (status, line) = match self.greet(request) {
+                    Ok(Lines { greeting, name, .. }) => {
+                        (Status::OK, format!("From {}: {greeting} {name}", self.host))
+                    }
+                    Err(failure) => (failure.status, failure.to_string()),
+                };
+                Answer { status, content: Content::TEXT, body: line.into_bytes().into() }
+            }
+            (_, Target::Greeting, Form::Json) => {
+                let (status, object) = match self.greet(request) {
+                    Ok(lines) => (Status::OK, json::greeting(&self.host, &lines)),
+                    Err(failure) => (failure.status, json::failure(&failure)),
+                };
+                Answer { status, content: Content::JSON, body: object.into_bytes().into() }
+            }
         }
     }
 
     /// Asks both services at the same time, each on a coroutine of its own: a connection
     /// that waits for its next request would keep the stack that ureq has touched, 16 KiB
     /// (measured: 331 MB for 10,000 connections that were greeted, and 171 MB so).
-    fn greet(self: &Arc<Self>, request: Request) -> Answer {
-        let deadline = Instant::now() + BUDGET;
+    fn greet(self: &Arc<Self>, request: Request) -> Result<Lines, Failure> {
+        let start = Instant::now();
+        let deadline = start + BUDGET;
         let passed_on = Arc::new(request.passed_on);
         let ask = |upstream: fn(&Self) -> &Upstream| {
             let (edge, passed_on) = (self.clone(), passed_on.clone());
@@ -74,15 +95,7 @@ impl Edge {
         let (greeting, name) = (ask(|edge| &edge.greeting), ask(|edge| &edge.name));
         let greeting = greeting.join().unwrap_or_else(|_| Err(self.greeting.crashed()));
         let name = name.join().unwrap_or_else(|_| Err(self.name.crashed()));
-        match (greeting, name) {
-            (Ok(greeting), Ok(name)) => Answer {
-                status: Status::OK,
-                body: format!("From {}: {greeting} {name}", self.host).into(),
-            },
-            (Err(Failure { status, text }), _) | (_, Err(Failure { status, text })) => {
-                Answer { status, body: text.into() }
-            }
-        }
+        Ok(Lines { greeting: greeting?, name: name?, start })
     }
 
     /// Counts a request, until the guard is dropped as one in flight.
@@ -103,6 +116,14 @@ impl Edge {
         let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
         write(date.at(SystemTime::now()))
     }
+}
+
+/// What the two services said, each a line.
+pub(crate) struct Lines {
+    pub(crate) greeting: String,
+    pub(crate) name: String,
+    /// When they were asked.
+    pub(crate) start: Instant,
 }
 
 /// A request received and not yet answered.

@@ -6,6 +6,7 @@ use std::iter::Cycle;
 use std::slice::Iter;
 
 use crate::body::{MAX_BODY, Skip};
+use crate::negotiate::Form;
 use crate::request::{Framing, MAX_HEAD, Method, Parser, Refusal, Request, Target};
 
 /// The most that a client sends: enough to exceed every limit, twice.
@@ -243,6 +244,8 @@ fn check_head(request: &Request, head: &[u8]) {
     assert_eq!(request.keep_alive, keep_alive);
     assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
 
+    assert_eq!(request.form, form(&values("accept"), &values("accept-encoding")));
+
     // What goes on to the leaves cannot break their requests.
     let mut length = 0;
     for (name, value) in &request.passed_on {
@@ -253,6 +256,78 @@ fn check_head(request: &Request, head: &[u8]) {
         length += name.as_str().len() + value.len();
     }
     assert!(length <= 2048);
+}
+
+/// The form that these headers prefer.
+fn form(accepts: &[&str], codings: &[&str]) -> Form {
+    let members = |lists: &[&str]| -> Vec<(String, u32)> {
+        let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
+        members.filter_map(|member| preference(&member)).collect()
+    };
+    // The quality said of the closest of these names, and how far from the closest it is.
+    let liking = |members: &[(String, u32)], names: &[&str]| {
+        let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
+        let closest = names.iter().rev().enumerate().find_map(|(n, name)| Some((said(name)?, n)));
+        closest.unwrap_or((0, names.len()))
+    };
+    let media = members(accepts);
+    let mut best = (Form::Text, 0, 0);
+    let codings = members(codings);
+    let gzip = liking(&codings, &["*", "x-gzip", "gzip"]).0;
+    let gzip = gzip > 0 && gzip >= liking(&codings, &["*", "identity"]).0;
+    for (form, names) in [
+        (Form::Text, ["*/*", "text/*", "text/plain"]),
+        (Form::Json, ["*/*", "application/*", "application/json"]),
+        (Form::Page { gzip }, ["*/*", "text/*", "text/html"]),
+    ] {
+        let (quality, distance) = liking(&media, &names);
+        if quality > best.1 || (quality > 0 && quality == best.1 && distance < best.2) {
+            best = (form, quality, distance);
+        }
+    }
+    best.0
+}
+
+/// A name in lower case, and its quality in thousandths; none if there is more to it.
+fn preference(member: &str) -> Option<(String, u32)> {
+    let parts = outside_quotes(member, ';');
+    let mut quality = "1".to_owned();
+    for part in &parts[1..] {
+        match part.split_once('=') {
+            Some((key, value)) if key.eq_ignore_ascii_case("q") => value.clone_into(&mut quality),
+            Some((key, _)) if key.eq_ignore_ascii_case("charset") => {}
+            _ if part.is_empty() => {}
+            _ => return None,
+        }
+        let (whole, fraction) = quality.split_once('.').unwrap_or((&quality, ""));
+        let digits = format!("{whole}{fraction:0<3}");
+        let good =
+            whole.len() == 1 && digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
+        if !good || digits.as_str() > "1000" {
+            return None;
+        }
+    }
+    let (whole, fraction) = quality.split_once('.').unwrap_or((&quality, ""));
+    Some((parts[0].to_ascii_lowercase(), format!("{whole}{fraction:0<3}").parse().unwrap()))
+}
+
+/// The parts of a list, trimmed; what stands between quotes is no separator.
+fn outside_quotes(list: &str, separator: char) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let (mut quoted, mut letters) = (false, list.chars());
+    while let Some(letter) = letters.next() {
+        if letter == separator && !quoted {
+            parts.push(String::new());
+            continue;
+        }
+        quoted ^= letter == '"';
+        let part = parts.last_mut().unwrap();
+        part.push(letter);
+        if letter == '\\' && quoted {
+            part.extend(letters.next());
+        }
+    }
+    parts.iter().map(|part| part.trim_matches([' ', '\t', '\x0c']).to_owned()).collect()
 }
 
 /// Where a chunked body ends that was followed to its end.

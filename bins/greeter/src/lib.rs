@@ -12,8 +12,12 @@
 //! | `connection` | one connection: requests in, answers out, in order |
 //! | `request` | the grammar of a request's head; no I/O |
 //! | `body` | where a request's body ends; no I/O |
+//! | `negotiate` | which form of answer a client prefers; no I/O |
 //! | `response` | the bytes of an answer; no I/O |
 //! | `edge` | which request gets which answer |
+//! | `json` | a greeting, or why there is none, in JSON; no I/O |
+//! | `page` | the page that shows who greets |
+//! | `inflate` | unpacks it for who wants it plain; no I/O |
 //!
 //! Going out:
 //!
@@ -37,6 +41,10 @@ mod deadline;
 mod edge;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod inflate;
+mod json;
+mod negotiate;
+mod page;
 mod request;
 mod resolver;
 mod response;

@@ -3,6 +3,7 @@
 use httparse::Header;
 use ureq::http::{HeaderName, HeaderValue};
 
+use crate::negotiate::{Form, Preferences};
 use crate::response::Status;
 
 /// The longest head, in bytes.
@@ -27,6 +28,8 @@ const MAX_PASSED_ON: usize = 2048;
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) target: Target,
+    /// The form of answer that the client prefers.
+    pub(crate) form: Form,
     /// HTTP/1.0, which closes unless asked not to.
     pub(crate) is_1_0: bool,
     /// Whether the client lets the connection live on.
@@ -181,6 +184,7 @@ impl Request {
         Ok(Self {
             method,
             target,
+            form: fields.preferences.form(),
             is_1_0,
             keep_alive: !fields.close && (!is_1_0 || fields.keep_alive),
             // RFC 9110, 10.1.1: to be ignored in HTTP/1.0.
@@ -200,6 +204,7 @@ struct Fields {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    preferences: Preferences,
     passed_on: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -235,6 +240,10 @@ impl Fields {
                 return Err(Refusal::UNKNOWN_EXPECTATION);
             }
             self.expects_continue = true;
+        } else if name.eq_ignore_ascii_case("accept") {
+            self.preferences.accept(value);
+        } else if name.eq_ignore_ascii_case("accept-encoding") {
+            self.preferences.accept_encoding(value);
         } else if let Some(name) = PASSED_ON.iter().find(|p| p.eq_ignore_ascii_case(name)) {
             self.pass_on(name, value);
         }
@@ -319,6 +328,7 @@ mod tests {
             Request {
                 method: Method::Get,
                 target: Target::Greeting,
+                form: Form::Text,
                 is_1_0: false,
                 keep_alive: true,
                 expects_continue: false,
@@ -450,6 +460,19 @@ mod tests {
     }
 
     #[test]
+    fn the_form_is_what_the_client_prefers() {
+        for (fields, form) in [
+            ("accept: application/json", Form::Json),
+            ("Accept: text/html", Form::Page { gzip: false }),
+            ("Accept: text/html\nAccept-Encoding: gzip", Form::Page { gzip: true }),
+            ("Accept: text/html;q=0.5\nACCEPT: application/json", Form::Json),
+        ] {
+            let request = request(&format!("GET / HTTP/1.1\nHost: x\n{fields}"));
+            assert_eq!(request.form, form, "{fields}");
+        }
+    }
+
+    #[test]
     fn the_trace_is_passed_on_and_nothing_else() {
         let long = "x".repeat(MAX_PASSED_ON);
         let request = request(&format!(
@@ -488,6 +511,7 @@ mod tests {
             "Transfer-Encoding : chunked\r\n",
             "Connection: close\r\n",
             "Expect: 100-continue\r\n",
+            "Accept: text/html;q=\".5\",*/*\r\n",
             "X: a\n",
             " folded\r\n",
             "\0",

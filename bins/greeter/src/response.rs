@@ -13,7 +13,26 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: Status,
-    pub(crate) body: Cow<'static, str>,
+    pub(crate) content: Content,
+    pub(crate) body: Cow<'static, [u8]>,
+}
+
+impl Answer {
+    /// A word of the edge's own, whatever the client prefers.
+    pub(crate) const fn plain(status: Status, text: &'static str) -> Self {
+        Self { status, content: Content::PLAIN, body: Cow::Borrowed(text.as_bytes()) }
+    }
+}
+
+/// What a body is: its type, and the header lines it comes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content(pub(crate) &'static str, pub(crate) &'static str);
+
+impl Content {
+    /// Never negotiated.
+    pub(crate) const PLAIN: Self = Self("text/plain; charset=utf-8", "");
+    pub(crate) const TEXT: Self = Self("text/plain; charset=utf-8", "Vary: Accept\r\n");
+    pub(crate) const JSON: Self = Self("application/json", "Vary: Accept\r\n");
 }
 
 /// A status the edge knows (RFC 9110, section 15): its line, and the headers it comes with.
@@ -37,11 +56,18 @@ impl Status {
     pub(crate) const UNKNOWN_VERSION: Self = Self("505 HTTP Version Not Supported", "");
 }
 
+impl Status {
+    /// Its three digits.
+    pub(crate) fn code(self) -> &'static str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+}
+
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
 impl From<Refusal> for Answer {
     fn from(Refusal(status, text): Refusal) -> Self {
-        Self { status, body: Cow::Borrowed(text) }
+        Self::plain(status, text)
     }
 }
 
@@ -63,7 +89,7 @@ pub(crate) fn write(
     connection: Connection,
     date: &str,
 ) {
-    let Answer { status, body } = answer;
+    let Answer { status, content, body } = answer;
     let connection = match connection {
         Connection::Open => "",
         Connection::KeepAlive => "Connection: keep-alive\r\n",
@@ -80,12 +106,12 @@ pub(crate) fn write(
         let mut length = String::with_capacity(20);
         // Writing to a String does not fail.
         let _ = write!(length, "{}", body.len());
-        put(&["Content-Type: text/plain; charset=utf-8\r\nContent-Length: ", &length, "\r\n"]);
+        put(&["Content-Type: ", content.0, "\r\nContent-Length: ", &length, "\r\n"]);
     }
-    put(&["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"]);
+    put(&["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n", content.1]);
     put(&[status.1, connection, "\r\n"]);
     if !head_only {
-        put(&[body]);
+        out.extend_from_slice(body);
     }
 }
 
@@ -122,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_byte_of_an_answer() {
-        let answer = Answer { status: Status::OK, body: "Héllo".into() };
+        let answer = Answer::plain(Status::OK, "Héllo");
         let head = "HTTP/1.1 200 OK\r\nDate: DATE\r\n\
             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 6\r\n\
             X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
@@ -132,11 +158,17 @@ mod tests {
             bytes(&answer, true, Connection::Close),
             format!("{head}Connection: close\r\n\r\n")
         );
+        let negotiated = Answer { content: Content::TEXT, ..answer };
+        assert_eq!(
+            bytes(&negotiated, false, Connection::KeepAlive),
+            format!("{head}Vary: Accept\r\nConnection: keep-alive\r\n\r\nHéllo")
+        );
     }
 
     #[test]
     fn no_content_has_no_length() {
-        let answer = Answer { status: Status::NO_CONTENT, body: "".into() };
+        let answer = Answer::plain(Status::NO_CONTENT, "");
+        assert_eq!(answer.status.code(), "204");
         assert_eq!(
             bytes(&answer, false, Connection::KeepAlive),
             "HTTP/1.1 204 No Content\r\nDate: DATE\r\nX-Content-Type-Options: nosniff\r\n\

@@ -1,6 +1,7 @@
 //! One service to call: its callers, its limits, its failures.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,16 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
-    pub(crate) text: String,
+    /// The service that was called.
+    pub(crate) service: &'static str,
+    url: String,
+    pub(crate) cause: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.service, self.url, self.cause)
+    }
 }
 
 /// A service behind this one.
@@ -71,19 +81,19 @@ impl Upstream {
             Err((Status::UNAVAILABLE, "too many calls in flight".to_owned()))
         };
         self.in_flight.fetch_sub(1, Relaxed);
-        result.map_err(|(status, cause)| self.failure(status, &cause))
+        result.map_err(|(status, cause)| self.failure(status, cause))
     }
 
     /// A call that ended in a panic.
     pub(crate) fn crashed(&self) -> Failure {
-        self.failure(Status::BAD_GATEWAY, "the call crashed")
+        self.failure(Status::BAD_GATEWAY, "the call crashed".to_owned())
     }
 
-    fn failure(&self, status: Status, cause: &str) -> Failure {
-        let fields: [(&str, &dyn std::fmt::Display); 3] =
+    fn failure(&self, status: Status, cause: String) -> Failure {
+        let fields: [(&str, &dyn fmt::Display); 3] =
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
         self.failed.event(LOG, "upstream failed", &fields);
-        Failure { status, text: format!("{} ({}): {cause}", self.name, self.url) }
+        Failure { status, service: self.name, url: self.url.to_string(), cause }
     }
 
     fn call(

@@ -46,7 +46,8 @@ impl Log {
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259, section 7).
-struct Escaped<'a>(&'a mut String);
+#[derive(Debug)]
+pub struct Escaped<'a>(pub &'a mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -35,6 +35,11 @@ pub(crate) fn answer(status: &str, extra: &str, body: &str) -> String {
     )
 }
 
+/// An answer whose form the client may choose.
+pub(crate) fn negotiated(status: &str, extra: &str, body: &str) -> String {
+    answer(status, &format!("Vary: Accept\r\n{extra}"), body)
+}
+
 /// One GET on a connection of its own.
 pub(crate) fn greet(address: SocketAddr) -> String {
     Client::connect(address).send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").answer()

@@ -8,7 +8,7 @@ use harness::peer::{ok, read_request};
 use harness::{Client, Peer};
 use nix::sys::signal::Signal;
 
-use crate::common::{GREETING, answer, greeter, peers};
+use crate::common::{GREETING, answer, greeter, negotiated, peers};
 
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
@@ -18,7 +18,7 @@ const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
 fn requests_and_their_answers() {
     let (greeting, name) = peers();
     let (_process, address) = greeter(&greeting, &name);
-    let greeted = answer("200 OK", "", GREETING);
+    let greeted = negotiated("200 OK", "", GREETING);
     let refused = answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED);
     let healthy = answer("200 OK", "", "ok");
     let many = "X: y\r\n".repeat(99);
@@ -58,7 +58,7 @@ fn requests_and_their_answers() {
     }
     // HTTP/1.0 that asks for it.
     client.send("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
-    assert_eq!(client.answer(), answer("200 OK", "Connection: keep-alive\r\n", GREETING));
+    assert_eq!(client.answer(), negotiated("200 OK", "Connection: keep-alive\r\n", GREETING));
     client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(client.answer(), healthy);
 }
@@ -119,7 +119,8 @@ fn requests_that_end_the_connection() {
     ] {
         let mut client = Client::connect(address);
         client.send(&request);
-        let expected = answer(status, "Connection: close\r\n", text);
+        let form = if text == GREETING { negotiated } else { answer };
+        let expected = form(status, "Connection: close\r\n", text);
         assert_eq!(client.answer(), expected, "{request:.80}");
         assert!(client.is_closed(), "{request:.80}");
     }
@@ -136,7 +137,7 @@ fn pipelined_requests_are_answered_in_order() {
          GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n\
          GET /never HTTP/1.1\r\nHost: x\r\n\r\n",
     );
-    assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(client.answer(), negotiated("200 OK", "", GREETING));
     assert_eq!(client.answer(), answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED));
     assert_eq!(client.answer(), answer("200 OK", "Connection: close\r\n", "ok"));
     assert!(client.is_closed());
@@ -148,7 +149,7 @@ fn a_client_that_half_closes_is_still_answered() {
     let (_process, address) = greeter(&greeting, &name);
     let mut client = Client::connect(address);
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").finish();
-    assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(client.answer(), negotiated("200 OK", "", GREETING));
     assert!(client.is_closed());
 }
 
@@ -214,7 +215,7 @@ fn a_drain_without_a_quiet_second_cuts_nobody_off() {
     let _ = asked.pop().map(thread::JoinHandle::join);
     assert!(asked.len() > 20, "{} requests", asked.len());
     for answered in asked {
-        let expected = answer("200 OK", "Connection: close\r\n", GREETING);
+        let expected = negotiated("200 OK", "Connection: close\r\n", GREETING);
         assert_eq!(answered.join().unwrap(), expected);
     }
 }

@@ -1,8 +1,11 @@
 //! The tests of greeter's real binary, over real sockets.
 
+mod browser;
 mod common;
 mod contract;
 mod edge;
+mod forms;
+mod openapi;
 mod overload;
 mod patience;
 mod upstream;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Client, PATIENCE, Process, get};
 
-use crate::common::{GREETING, answer, command, greeter, peers};
+use crate::common::{GREETING, answer, command, greeter, negotiated, peers};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -60,7 +60,7 @@ fn without_files_it_neither_spins_nor_ends() {
 
     let mut first = Client::connect(address);
     first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(first.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(first.answer(), negotiated("200 OK", "", GREETING));
     let others: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
     let _ = process.line(|line| line.contains("accept failed"));
 
@@ -70,7 +70,7 @@ fn without_files_it_neither_spins_nor_ends() {
     assert!(spent <= 20, "{spent}% of a CPU while there is nothing to do");
     // Those who are in are served, on the connections there are.
     first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(first.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(first.answer(), negotiated("200 OK", "", GREETING));
 
     drop(others);
     let greeted = || {

@@ -9,7 +9,7 @@ use chassis::{Port, Shutdown};
 use greeter::{Limits, SERVICE, Settings};
 use harness::Client;
 
-use crate::common::{GREETING, answer, peers};
+use crate::common::{GREETING, answer, negotiated, peers};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// The clock that ends it counts whole milliseconds, and began a moment before the test's.
@@ -52,7 +52,7 @@ fn an_idle_connection_is_closed() {
     for _ in 0..3 {
         thread::sleep(SHORT / 2);
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+        assert_eq!(client.answer(), negotiated("200 OK", "", GREETING));
     }
     let start = Instant::now();
     assert!(client.is_closed());

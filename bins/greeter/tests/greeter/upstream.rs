@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{GREETING, answer, greet, greeter, peers};
+use crate::common::{GREETING, greet, greeter, negotiated, peers};
 use harness::peer::{ok, read_request, reset};
 use harness::{Client, PATIENCE, Peer};
 
@@ -26,7 +26,7 @@ fn both_are_asked_at_the_same_time() {
         })
     };
     let (_process, address) = greeter(&peer("Hello (greeting-1)"), &peer("Emelia (name-1)"));
-    assert_eq!(greet(address), answer("200 OK", "", GREETING));
+    assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn connections_are_kept() {
     let (greeting, name) = peers();
     let (_process, address) = greeter(&greeting, &name);
     for _ in 0..20 {
-        assert_eq!(greet(address), answer("200 OK", "", GREETING));
+        assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
     }
     assert_eq!((greeting.connections(), name.connections()), (1, 1));
 }
@@ -59,7 +59,7 @@ fn only_the_trace_is_passed_on() {
          TraceParent: 00-aa-bb-01\r\nTraceState: a=b\r\nBaggage: c=d\r\nX-Request-Id: e\r\n\
          X-Amzn-Trace-Id: Root=f\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
     );
-    assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+    assert_eq!(client.answer(), negotiated("200 OK", "", GREETING));
     let request = requests.recv_timeout(PATIENCE).unwrap();
     let (line, headers) = request.split_once("\r\n").unwrap();
     assert_eq!(line, "GET /some/path HTTP/1.1");
@@ -99,7 +99,7 @@ fn any_server_of_one_line_will_do() {
         let (greeting, _) = peers();
         let (_process, address) = greeter(&greeting, &Peer::answering(bytes));
         for _ in 0..2 {
-            assert_eq!(greet(address), answer("200 OK", "", GREETING), "{what}");
+            assert_eq!(greet(address), negotiated("200 OK", "", GREETING), "{what}");
         }
     }
     // HTTP/1.0, without a length: the end of the connection ends the answer.
@@ -110,7 +110,7 @@ fn any_server_of_one_line_will_do() {
     let (greeting, _) = peers();
     let (_process, address) = greeter(&greeting, &name);
     for _ in 0..2 {
-        assert_eq!(greet(address), answer("200 OK", "", GREETING));
+        assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
     }
 }
 
@@ -199,14 +199,14 @@ fn a_service_that_misbehaves_is_named_and_the_next_greeting_is_right() {
         let (process, address) = greeter(&greeting, &name);
         let start = Instant::now();
         let body = format!("name ({}/): {cause}", name.url());
-        assert_eq!(greet(address), answer(expected_status, "", &body));
+        assert_eq!(greet(address), negotiated(expected_status, "", &body));
         // No time-out is behind it: those are 2 s.
         assert!(start.elapsed() < Duration::from_millis(1900), "{cause}: {:?}", start.elapsed());
         let logged = process.line(|line| line.contains("upstream failed"));
         assert!(logged.contains(cause) && logged.contains(&name.url()), "{logged}");
 
         *well.lock().unwrap() = true;
-        assert_eq!(greet(address), answer("200 OK", "", GREETING), "after: {cause}");
+        assert_eq!(greet(address), negotiated("200 OK", "", GREETING), "after: {cause}");
     }
 }
 
@@ -258,10 +258,10 @@ fn a_service_that_is_slow_is_given_up_after_two_seconds() {
     for row in [slow(silent), slow(trickling), slow(endless)] {
         let (name, refused, took, next) = row.join().unwrap();
         let body = format!("name ({}/): no answer in time", name.url());
-        assert_eq!(refused, answer("504 Gateway Timeout", "", &body));
+        assert_eq!(refused, negotiated("504 Gateway Timeout", "", &body));
         assert!(took >= Duration::from_millis(1990), "{took:?}");
         assert!(took < Duration::from_secs(4), "{took:?}");
-        assert_eq!(next, answer("200 OK", "", GREETING));
+        assert_eq!(next, negotiated("200 OK", "", GREETING));
     }
 }
 
@@ -272,7 +272,7 @@ fn a_service_that_is_down_is_named() {
     let refused = |greeting: &str, name: &str, body: &str| {
         let (_process, address) =
             harness::Process::serve(&mut crate::common::command(greeting, name));
-        assert_eq!(greet(address), answer("502 Bad Gateway", "", body));
+        assert_eq!(greet(address), negotiated("502 Bad Gateway", "", body));
         // The rest of it goes on.
         assert_eq!(harness::get(address, "/health"), (200, "ok".to_owned()));
     };
@@ -310,7 +310,7 @@ fn a_kept_connection_that_died_costs_no_greeting() {
         let (greeting, _) = peers();
         let (_process, address) = greeter(&greeting, &name);
         for _ in 0..12 {
-            assert_eq!(greet(address), answer("200 OK", "", GREETING));
+            assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
         }
         assert_eq!(name.connections(), 12 / answers);
     }
@@ -342,6 +342,6 @@ fn greet_often(address: SocketAddr) {
     let mut client = Client::connect(address);
     for _ in 0..50 {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert_eq!(client.answer(), answer("200 OK", "", GREETING));
+        assert_eq!(client.answer(), negotiated("200 OK", "", GREETING));
     }
 }

@@ -1,0 +1,217 @@
+//! The three forms of a greeting, byte for byte.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use harness::{Client, Peer, Process};
+use serde_json::{Value, json};
+
+use crate::common::{GREETING, answer, command, greeter, negotiated, peers};
+
+const PAGE: &str = include_str!("../../src/page.html");
+
+/// One GET with these header lines.
+fn ask(address: SocketAddr, fields: &str) -> String {
+    Client::connect(address).send(format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n")).answer()
+}
+
+/// The head of an answer.
+fn head(method: &str, address: SocketAddr, fields: &str) -> String {
+    let request = format!("{method} / HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+    let mut client = Client::connect(address);
+    let head = client.send(request).head();
+    assert!(method != "HEAD" || client.is_closed());
+    head
+}
+
+/// The bytes behind the head, which need not be text.
+fn body(address: SocketAddr, fields: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    bytes.split_off(end + 4)
+}
+
+/// An object in JSON with a member's value replaced by null: it changes.
+fn parsed(answer: &str) -> Value {
+    let mut value: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    if let Some(elapsed) = value.get_mut("elapsed_us") {
+        // Two services on this machine, and ten thousand times what they take.
+        assert!((1..2_000_000).contains(&elapsed.take().as_u64().unwrap()));
+    }
+    value
+}
+
+#[test]
+fn whoever_asks_for_no_other_form_gets_the_line() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    for fields in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: \r\n",
+        "Accept: text/plain\r\nAccept-Encoding: gzip\r\n",
+        "Accept: image/png\r\n",
+        "Accept: text/html;q=0.5, */*;q=0.8\r\n",
+        "Accept: text/html;q=0\r\n",
+        "Accept: text/html;q=nonsense\r\n",
+    ] {
+        assert_eq!(ask(address, fields), negotiated("200 OK", "", GREETING), "{fields}");
+    }
+}
+
+#[test]
+fn json_for_whoever_asks_for_it() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    for fields in [
+        "Accept: application/json\r\n",
+        "Accept: application/json, */*\r\nAccept-Encoding: gzip\r\n",
+        "Accept: text/html;q=0.1\r\naccept: application/json;q=0.2\r\n",
+    ] {
+        let answer = ask(address, fields);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let expected = format!(
+            "HTTP/1.1 200 OK\r\nDate: DATE\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\
+             Vary: Accept",
+            body.len()
+        );
+        assert_eq!(head, expected, "{fields}");
+        let start = r#"{"from":"greeter-1","greeting":{"text":"Hello","from":"greeting-1"},"name":{"text":"Emelia","from":"name-1"},"elapsed_us":"#;
+        let digits = body.strip_prefix(start).and_then(|rest| rest.strip_suffix('}')).unwrap();
+        assert!(digits.bytes().all(|b| b.is_ascii_digit()), "{body}");
+        let _ = parsed(&answer);
+    }
+    let fields = "Accept: application/json\r\n";
+    let same = |head: String| head.replace(|c: char| c.is_ascii_digit(), "");
+    assert_eq!(same(self::head("HEAD", address, fields)), same(self::head("GET", address, fields)));
+}
+
+#[test]
+fn json_of_services_that_say_anything() {
+    for (line, expected) in [
+        ("Bob (the builder) (name-1)", json!({ "text": "Bob (the builder)", "from": "name-1" })),
+        ("Bob", json!({ "text": "Bob", "from": null })),
+        ("\"B\\ob\" (</script>)", json!({ "text": "\"B\\ob\"", "from": "</script>" })),
+        (
+            "名\u{2028}\u{202e} (é\u{7fff})",
+            json!({ "text": "名\u{2028}\u{202e}", "from": "é\u{7fff}" }),
+        ),
+        (&"x".repeat(4096), json!({ "text": "x".repeat(4096), "from": null })),
+    ] {
+        let (greeting, _) = peers();
+        let name = Peer::saying(line);
+        let mut command = command(&greeting.url(), &name.url());
+        let (_process, address) = Process::serve(command.env("HOSTNAME", "\"<host>\\"));
+        let expected = json!({
+            "from": "\"<host>\\",
+            "greeting": { "text": "Hello", "from": "greeting-1" },
+            "name": expected,
+            "elapsed_us": null,
+        });
+        assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), expected);
+    }
+}
+
+#[test]
+fn a_failure_has_the_status_of_its_text() {
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let down = format!("http://{down}");
+    let bad = Peer::answering("HTTP/1.1 500 \"No\"\r\nContent-Length: 0\r\n\r\n");
+    for (url, cause) in
+        [(&down, "connection refused"), (&bad.url(), "answered 500 Internal Server Error")]
+    {
+        let (greeting, _) = peers();
+        let (_process, address) = Process::serve(&mut command(&greeting.url(), url));
+        let text = negotiated("502 Bad Gateway", "", &format!("name ({url}/): {cause}"));
+        assert_eq!(ask(address, "Accept: */*\r\n"), text);
+        let answer = ask(address, "Accept: application/json\r\n");
+        assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
+        assert!(answer.contains("\r\nContent-Type: application/json\r\n"), "{answer}");
+        assert!(answer.contains("\r\nVary: Accept\r\n"), "{answer}");
+        let error = json!({ "service": "name", "cause": cause, "status": 502 });
+        assert_eq!(parsed(&answer), json!({ "error": error }));
+    }
+}
+
+/// The page: from greeter alone, whatever the services do, with all that protects it.
+#[test]
+fn the_page_for_browsers() {
+    let (greeting, name) = (Peer::saying("unused"), Peer::saying("unused"));
+    let (_process, address) = greeter(&greeting, &name);
+    let browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+    let gzip = &format!("{browser}Accept-Encoding: gzip, deflate, br, zstd\r\n");
+
+    let plain_head = head("GET", address, browser);
+    let policy = plain_head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("Content-Security-Policy: "))
+        .unwrap_or_else(|| panic!("no policy in {plain_head}"));
+    let hashes: Vec<_> = policy.split('\'').filter(|part| part.starts_with("sha256-")).collect();
+    let [script, style] = hashes[..] else { panic!("two hashes in {policy}") };
+    assert_eq!((script.len(), style.len()), (51, 51), "SHA-256 in base64");
+    assert_eq!(
+        policy,
+        format!(
+            "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+             require-trusted-types-for 'script'; trusted-types 'none'"
+        )
+    );
+    let expected = |coding: &str, length: usize| {
+        format!(
+            "HTTP/1.1 200 OK\r\nDate: DATE\r\nContent-Type: text/html; charset=utf-8\r\n\
+             Content-Length: {length}\r\nX-Content-Type-Options: nosniff\r\n\
+             Cache-Control: no-store\r\nVary: Accept, Accept-Encoding\r\n{coding}\
+             Content-Security-Policy: {policy}\r\nX-Frame-Options: DENY\r\n\
+             Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n"
+        )
+    };
+    assert_eq!(plain_head, expected("", PAGE.len()));
+    let packed = body(address, gzip);
+    assert!(packed.len() <= 12 * 1024, "{} bytes", packed.len());
+    let packed_head = expected("Content-Encoding: gzip\r\n", packed.len());
+    assert_eq!(head("GET", address, gzip), packed_head);
+    assert_eq!(head("HEAD", address, browser), plain_head);
+    assert_eq!(head("HEAD", address, gzip), packed_head);
+
+    assert_eq!(String::from_utf8(body(address, browser)).unwrap(), PAGE);
+    // RFC 1952: the data stands between ten bytes and eight, the last four its length.
+    let (data, tail) = packed[10..].split_at(packed.len() - 18);
+    assert_eq!(packed[..4], [0x1f, 0x8b, 8, 0]);
+    assert_eq!(miniz_oxide::inflate::decompress_to_vec(data).unwrap(), PAGE.as_bytes());
+    assert_eq!(tail[4..], u32::try_from(PAGE.len()).unwrap().to_le_bytes());
+
+    // On every path but one, and nobody was asked for it.
+    for path in ["/any/path?<script>", "/healthy"] {
+        let mut client = Client::connect(address);
+        let answer =
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{browser}\r\n")).answer();
+        assert!(answer.ends_with(PAGE), "{path}");
+    }
+    let mut client = Client::connect(address);
+    client.send(format!("GET /health HTTP/1.1\r\nHost: x\r\n{browser}\r\n"));
+    assert_eq!(client.answer(), answer("200 OK", "", "ok"));
+    assert_eq!((greeting.connections(), name.connections()), (0, 0));
+}
+
+/// What is decided before the form is: text, without `Vary`.
+#[test]
+fn refusals_stay_text() {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    for accept in ["Accept: text/html\r\n", "Accept: application/json\r\n"] {
+        let mut client = Client::connect(address);
+        client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{accept}\r\n"));
+        let allow = "Allow: GET, HEAD, OPTIONS\r\n";
+        let text = "method not allowed: GET, HEAD or OPTIONS";
+        assert_eq!(client.answer(), answer("405 Method Not Allowed", allow, text));
+        client.send(format!("GET / HTTP/1.1\r\n{accept}\r\n"));
+        let text = "exactly one Host header is required";
+        assert_eq!(client.answer(), answer("400 Bad Request", "Connection: close\r\n", text));
+    }
+}
