@@ -28,7 +28,7 @@ test:
 # Run the tests of the page, in a real browser
 [no-exit-message]
 browser: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
-    cargo test -p greeter -p mesh -- --ignored
+    cargo test -p greeter -p mesh browser:: -- --ignored
 
 # Put the pictures that they take of the page into the README
 picture: browser

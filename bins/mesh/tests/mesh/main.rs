@@ -1,6 +1,7 @@
-//! The whole application: on one machine, and as its manifests describe it.
+//! The whole application: on one machine, in a browser, and as its manifests describe it.
 
 mod application;
+mod browser;
 mod envoy;
 mod manifests;
 mod running;

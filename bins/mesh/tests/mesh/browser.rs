@@ -1,0 +1,154 @@
+//! The page, in a real browser, shows what the mesh does: `just browser`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use harness::Browser;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::running::Mesh;
+
+/// Each task's answers, as the table of counts has them.
+const COUNTS: &str = "Object.fromEntries([...document.querySelectorAll('#counts tr')].map(\
+    row => [row.cells[1].textContent, Number(row.cells[2].textContent)]))";
+
+fn open(mesh: &Mesh) -> Browser {
+    let browser = Browser::start();
+    browser.open(&format!("http://{}", mesh.front));
+    browser
+}
+
+/// What the mesh's own proxies counted; it says so when it ends.
+fn counted_by_the_mesh(mut mesh: Mesh) -> BTreeMap<String, u64> {
+    mesh.process.signal(Signal::SIGINT);
+    mesh.process.wait();
+    let mut counts = BTreeMap::new();
+    for line in mesh.process.lines() {
+        let Some((_, tasks)) = line.split_once(" answered: ") else { continue };
+        for task in tasks.split(", ") {
+            let (name, count) = task.rsplit_once(' ').expect("a name and a count");
+            counts.insert(name.to_owned(), count.parse().expect("a count"));
+        }
+    }
+    counts
+}
+
+fn shows_silent(browser: &Browser, task: &str, silent: bool) {
+    let row = format!(
+        "[...document.querySelectorAll('#counts tr')].find(\
+         row => row.cells[1].textContent === '{task}')?.cells[3].textContent === 'silent'"
+    );
+    browser.shows(&row, silent);
+    let faded = "[...document.querySelectorAll('.task.silent title')].map(t => t.textContent)";
+    browser.shows(&format!("{faded}.includes('{task}')"), silent);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
+    let mesh = Mesh::start(&[]);
+    let browser = open(&mesh);
+    browser.click("[data-ask='10']");
+    browser.shows("greetings.textContent", "10");
+    let expected = json!({
+        "greeter-1": 5, "greeter-2": 5, "greeting-1": 5, "greeting-2": 5, "name-1": 5, "name-2": 5,
+    });
+    browser.shows(COUNTS, expected);
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    // An edge for every call.
+    let edges = "[...document.querySelectorAll('.edgecount')].reduce(\
+        (sum, text) => sum + Number(text.textContent), 0)";
+    browser.shows(edges, 30);
+
+    browser.click("[data-ask='100']");
+    browser.shows("greetings.textContent", "110");
+    let shown = browser.value(COUNTS);
+    assert_eq!(browser.console(), [""; 0]);
+    drop(browser);
+
+    let mut counted = counted_by_the_mesh(mesh);
+    // The page itself came from the first of them.
+    *counted.get_mut("greeter-1").expect("a greeter") -= 1;
+    assert_eq!(json!(counted), shown);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn a_leaf_that_is_killed_fades_and_comes_back() {
+    let mut mesh = Mesh::start(&[]);
+    let browser = open(&mesh);
+    browser.run("rate.value = 50");
+    browser.click("#steady");
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    // It comes back a little later each time: in the end, 3.2 s.
+    for _ in 0..5 {
+        mesh.kill("name-1", Signal::SIGKILL);
+        mesh.is_up_again("name-1");
+    }
+    mesh.kill("name-1", Signal::SIGKILL);
+    shows_silent(&browser, "name-1", true);
+    mesh.is_up_again("name-1");
+    shows_silent(&browser, "name-1", false);
+    browser.click("#stop");
+    browser.shows("failed.textContent", "0");
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+/// The page stays open while the mesh is started again, in its place, with one task more.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn tasks_that_are_added_appear() {
+    let mesh = Mesh::start(&[]);
+    let (browser, port) = (open(&mesh), mesh.front.port().to_string());
+    browser.run("rate.value = 50");
+    browser.click("#steady");
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    counted_by_the_mesh(mesh);
+    browser.shows("errors.textContent.includes('load balancer: no connection')", true);
+    shows_silent(&browser, "greeter-1", true);
+
+    let mesh = Mesh::start(&["--tasks", "3", "--port", &port]);
+    assert_eq!(mesh.front.port().to_string(), port);
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 9);
+    for task in mesh.tasks.keys() {
+        shows_silent(&browser, task, false);
+    }
+    browser.click("#stop");
+    // Nothing but the failures that were to be expected.
+    let said = browser.console();
+    let unexpected = said.iter().find(|line| {
+        !["net::ERR_", "502 (Bad Gateway)", "503 (Service Unavailable)"]
+            .iter()
+            .any(|expected| line.contains(expected))
+    });
+    assert_eq!(unexpected, None);
+}
+
+/// Leaves the README's pictures where `just picture` finds them.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn a_picture_for_the_readme() {
+    let mesh = Mesh::start(&[]);
+    let browser = open(&mesh);
+    browser.resize(1280, 800);
+    browser.click("[data-ask='100']");
+    browser.shows("greetings.textContent", "100");
+    browser.click("#steady");
+    browser.shows("Number(perSecond.textContent) >= 8", true);
+    browser.shows("Number(greetings.textContent) >= 150", true);
+    for scheme in ["light", "dark"] {
+        browser.prefer(&[("prefers-color-scheme", scheme)]);
+        // No name in a script that this machine may have no font for.
+        browser.shows(
+            r"document.querySelectorAll('.pulse').length > 3 && !/[^\0-\u052f]/.test(lines.textContent)",
+            true,
+        );
+        let picture = browser.screenshot();
+        assert_eq!(picture[..8], *b"\x89PNG\r\n\x1a\n");
+        assert_eq!(picture[16..20], 1280_u32.to_be_bytes(), "its width");
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{scheme}.png"));
+        std::fs::write(&file, picture).expect("the folder is there");
+        println!("{}", file.display());
+    }
+}
