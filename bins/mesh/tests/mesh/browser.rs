@@ -73,6 +73,19 @@ fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
     assert_eq!(json!(counted), shown);
 }
 
+/// Through the load balancer and a sidecar come more headers than a leaf would take.
+#[test]
+#[ignore = "needs chromium, chromedriver and Envoy: just browser"]
+fn a_browser_is_greeted_through_envoy() {
+    let mesh = Mesh::start(&["--proxy", "envoy"]);
+    let browser = open(&mesh);
+    browser.click("[data-ask='10']");
+    browser.shows("greetings.textContent", "10");
+    browser.shows("failed.textContent", "0");
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    assert_eq!(browser.console(), [""; 0]);
+}
+
 #[test]
 #[ignore = "needs chromium and chromedriver: just browser"]
 fn a_leaf_that_is_killed_fades_and_comes_back() {
