@@ -138,6 +138,15 @@ scale N: _copilot && deploy
     @[[ {{ quote(N) }} =~ ^[1-9][0-9]*$ ]] || { echo "scale: not a number of tasks:" {{ quote(N) }} >&2; exit 1; }
     perl -pi -e 's/^count: .*/count: {{ N }}/' copilot/*-service/manifest.yml
 
+# Write the CloudFormation that Copilot would deploy into export/; FLAGS go to Copilot: --upload-assets
+[no-exit-message]
+export *FLAGS: _copilot
+    copilot env package --name test --output-dir export {{ FLAGS }}
+    for service in {{ services }}; do \
+        copilot svc package --name $service-service --env test --output-dir export {{ FLAGS }}; \
+    done
+    @echo "export/ has a template and its parameters for the environment and for each service"
+
 # Delete everything that Copilot made on AWS (it asks first)
 [no-exit-message]
 teardown: _copilot

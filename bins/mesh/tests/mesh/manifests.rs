@@ -14,22 +14,25 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 const APPLICATION: &str = "greeting-application";
 
-struct Service {
+/// The environment's manifest.
+pub(crate) const ENVIRONMENT: &str = "copilot/environments/test/manifest.yml";
+
+pub(crate) struct Service {
     /// Folder below `copilot/`, name of the service, and its host name in Service Connect.
     name: &'static str,
     kind: &'static str,
     /// Stage of the `Dockerfile`.
-    target: &'static str,
+    pub(crate) target: &'static str,
 }
 
-const SERVICES: [Service; 3] = [
+pub(crate) const SERVICES: [Service; 3] = [
     Service { name: "name-service", kind: "Backend Service", target: "name" },
     Service { name: "greeting-service", kind: "Backend Service", target: "greeting" },
     Service { name: "greeter-service", kind: "Load Balanced Web Service", target: "greeter" },
 ];
 
 /// The services that greeter calls, and the variables it learns their addresses from.
-const UPSTREAMS: [(&str, &str); 2] =
+pub(crate) const UPSTREAMS: [(&str, &str); 2] =
     [("GREETING_URL", "greeting-service"), ("NAME_URL", "name-service")];
 
 /// What every service has, whatever else it is.
@@ -67,6 +70,19 @@ const BEHIND_THE_LOAD_BALANCER: [(&str, &str); 8] = [
 const TASKDEF_OVERRIDES: [(&str, &str); 2] = [
     ("ContainerDefinitions[0].PortMappings[0].AppProtocol", "http"),
     ("ContainerDefinitions[0].StopTimeout", "15"),
+];
+
+/// The Lambda functions that Copilot puts into every template of a kind: in its
+/// `internal/pkg/template/templates`, they are in `workloads/partials/cf/env-controller.yml`
+/// and `alb.yml`, and in `environment/partials/lambdas.yml`.
+const FUNCTIONS: [(&str, &[&str]); 4] = [
+    ("name-service", &["EnvControllerFunction"]),
+    ("greeting-service", &["EnvControllerFunction"]),
+    ("greeter-service", &["EnvControllerFunction", "RulePriorityFunction"]),
+    (
+        "environments",
+        &["CertificateValidationFunction", "CustomDomainFunction", "DNSDelegationFunction"],
+    ),
 ];
 
 /// The durations, and the seconds that AWS takes.
@@ -119,7 +135,7 @@ fn the_workspace_names_the_application() {
 
 #[test]
 fn the_environment_is_named_as_its_folder() {
-    let environment = Manifest::read("copilot/environments/test/manifest.yml");
+    let environment = Manifest::read(ENVIRONMENT);
     environment.expect("name", "test");
     environment.expect("type", "Environment");
     environment.expect("observability.container_insights", "false");
@@ -197,6 +213,29 @@ fn service_connect_speaks_http_and_tasks_may_drain() {
         let expected = TASKDEF_OVERRIDES.map(|(path, value)| (path.to_owned(), value.to_owned()));
 
         assert_eq!(overrides, expected, "{manifest}: taskdef_overrides");
+    }
+}
+
+#[test]
+fn copilots_functions_get_a_runtime_that_lambda_still_takes() {
+    for (folder, functions) in FUNCTIONS {
+        let file = format!("copilot/{folder}/overrides/cfn.patches.yml");
+        let found: Vec<[String; 3]> = Manifest::read(&file)
+            .root
+            .as_vec()
+            .unwrap_or_else(|| panic!("{file} must be a list"))
+            .iter()
+            .map(|patch| ["op", "path", "value"].map(|field| scalar(&patch[field])))
+            .collect();
+        let expected: Vec<[String; 3]> = functions
+            .iter()
+            .map(|name| {
+                let path = format!("/Resources/{name}/Properties/Runtime");
+                ["replace".to_owned(), path, "nodejs22.x".to_owned()]
+            })
+            .collect();
+
+        assert_eq!(found, expected, "{file}");
     }
 }
 
@@ -286,7 +325,7 @@ fn greeter_calls_the_backend_services_where_they_listen() {
 }
 
 impl Service {
-    fn manifest(&self) -> Manifest {
+    pub(crate) fn manifest(&self) -> Manifest {
         Manifest::read(&format!("copilot/{}/manifest.yml", self.name))
     }
 
@@ -296,14 +335,14 @@ impl Service {
 }
 
 /// A YAML file that knows its own name, for the messages. A field's path is the names on
-/// the way to it, joined by dots: `image.healthcheck.interval`.
-struct Manifest {
+/// the way to it, joined by dots, an item's its number: `image.healthcheck.command.0`.
+pub(crate) struct Manifest {
     file: String,
     root: Yaml,
 }
 
 impl Manifest {
-    fn read(file: &str) -> Self {
+    pub(crate) fn read(file: &str) -> Self {
         let documents = YamlLoader::load_from_str(&read(file))
             .unwrap_or_else(|error| panic!("{file} is not YAML: {error}"));
         let [root] = documents.as_slice() else {
@@ -313,23 +352,26 @@ impl Manifest {
     }
 
     fn find(&self, path: &str) -> Option<&Yaml> {
-        let value = path.split('.').fold(&self.root, |section, name| &section[name]);
+        let value = path.split('.').fold(&self.root, |section, name| match name.parse::<usize>() {
+            Ok(index) => &section[index],
+            Err(_) => &section[name],
+        });
         (!value.is_badvalue()).then_some(value)
     }
 
-    fn field(&self, path: &str) -> &Yaml {
+    pub(crate) fn field(&self, path: &str) -> &Yaml {
         self.find(path).unwrap_or_else(|| panic!("{self}: {path} is missing"))
     }
 
-    fn list(&self, path: &str) -> &[Yaml] {
+    pub(crate) fn list(&self, path: &str) -> &[Yaml] {
         self.field(path).as_vec().unwrap_or_else(|| panic!("{self}: {path} must be a list"))
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         scalar(self.field(path))
     }
 
-    fn expect(&self, path: &str, expected: &str) {
+    pub(crate) fn expect(&self, path: &str, expected: &str) {
         let found = self.text(path);
         assert!(found == expected, "{self}: {path} is {found:?}; expected {expected:?}");
     }
@@ -408,7 +450,7 @@ fn visit(value: &Yaml, path: &str, look: &mut impl FnMut(&str, &Yaml)) {
 }
 
 /// A number, a truth value or a string, as it is written.
-fn scalar(value: &Yaml) -> String {
+pub(crate) fn scalar(value: &Yaml) -> String {
     match value {
         Yaml::String(text) | Yaml::Real(text) => text.clone(),
         Yaml::Integer(number) => number.to_string(),
@@ -418,7 +460,7 @@ fn scalar(value: &Yaml) -> String {
 }
 
 /// The seconds in `5s`, `2m` or `1h`; none where the unit is missing.
-fn seconds(duration: &str) -> Option<u64> {
+pub(crate) fn seconds(duration: &str) -> Option<u64> {
     let (number, unit) = duration.split_at_checked(duration.len().checked_sub(1)?)?;
     let in_seconds = match unit {
         "s" => 1,
