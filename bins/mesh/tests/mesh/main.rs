@@ -1,7 +1,8 @@
-//! The whole application: on one machine, in a browser, and as its manifests describe it.
+//! The whole application: on one machine, and as its manifests and its stack describe it.
 
 mod application;
 mod browser;
+mod cloudformation;
 mod envoy;
 mod manifests;
 mod running;
