@@ -152,6 +152,26 @@ export *FLAGS: _copilot
 teardown: _copilot
     copilot app delete --name greeting-application
 
+# Deploy on AWS as one CloudFormation stack, without Copilot: just stack-deploy Count=3
+[no-exit-message]
+stack-deploy *PARAMETERS:
+    @cloudformation/stack deploy {{ PARAMETERS }}
+
+# Run N tasks of each of the stack's services
+[no-exit-message]
+stack-scale N:
+    @cloudformation/stack scale {{ quote(N) }}
+
+# Say how the stack is, and its URL
+[no-exit-message]
+stack-status:
+    @cloudformation/stack status
+
+# Delete the stack, its images and its logs (it asks first)
+[no-exit-message]
+stack-delete:
+    @cloudformation/stack delete
+
 [no-exit-message]
 _docker: (_need 'docker' 'https://docs.docker.com/engine/install')
     @docker info >/dev/null 2>&1 || { echo "docker: no engine answers: start it, or see what docker info says" >&2; exit 1; }

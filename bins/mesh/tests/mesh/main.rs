@@ -1,4 +1,4 @@
-//! The whole application: on one machine, and as its manifests and its stack describe it.
+//! The whole application: on one machine, in a browser, as its manifests and its stack say.
 
 mod application;
 mod browser;
