@@ -21,6 +21,8 @@ RUN dpkg --add-architecture amd64 \
 # file that differs gets a new time.
 WORKDIR /build
 ARG TARGETARCH
+# Anything new here builds from nothing, to see that the same comes out: .ci/reproducible.
+ARG FRESH
 RUN --mount=type=bind,target=/context \
     --mount=type=cache,id=greeter-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=greeter-build-$TARGETARCH,target=/build,sharing=locked \
@@ -30,6 +32,7 @@ RUN --mount=type=bind,target=/context \
       *) echo "no image for '$TARGETARCH': take --platform linux/amd64 or linux/arm64" >&2; exit 1 ;; \
     esac \
  && rsync --recursive --checksum --delete --exclude=/target /context/ . \
+ && if [ -n "$FRESH" ]; then rm -rf target; fi \
  && cargo build --release --locked --target $target -p name -p greeting -p greeter \
  && cd target/$target/release \
  && install -D --target-directory=/out name greeting greeter
