@@ -47,6 +47,11 @@ overload:
 # Check the format, the lints and the tests
 check: _format _clippy test
 
+# Check the dependencies' licences, versions and sources, without the network
+[no-exit-message]
+deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
+    cargo deny --locked --offline check bans licenses sources
+
 _format:
     cargo fmt --all --check
 
