@@ -1,5 +1,5 @@
 //! The first names of `names.txt`, found by number without a table built at the start:
-//! the compiler works out where each line begins, and keeps two bytes a name.
+//! the compiler works out where every sixteenth line begins.
 
 /// The file, names and comment.
 const FILE: &str = include_str!("../names.txt");
@@ -7,14 +7,17 @@ const FILE: &str = include_str!("../names.txt");
 /// How many names there are.
 pub(crate) const COUNT: usize = count();
 
-/// Where each name begins, and, one past the last, where the file ends.
-static STARTS: [u16; COUNT + 1] = starts();
+/// One name in this many has its place noted; the others are counted from there.
+const STEP: usize = 16;
+
+/// Where every [`STEP`]th name begins.
+static STARTS: [u16; COUNT.div_ceil(STEP)] = starts();
 
 /// The name with this number, below [`COUNT`].
 pub(crate) fn get(number: usize) -> &'static str {
-    let (start, next) = (STARTS[number], STARTS[number + 1]);
-    // A name's line ends with a newline.
-    &FILE[start.into()..usize::from(next) - 1]
+    let mut names = FILE[STARTS[number / STEP].into()..].split('\n');
+    // There are as many lines as names: none is empty.
+    names.nth(number % STEP).unwrap_or_default()
 }
 
 /// Where the comment at the top ends: the first line without a `#`.
@@ -44,18 +47,21 @@ const fn count() -> usize {
 
 // The first assertion is the proof that no position is cut.
 #[allow(clippy::cast_possible_truncation)]
-const fn starts() -> [u16; COUNT + 1] {
+const fn starts() -> [u16; COUNT.div_ceil(STEP)] {
     let file = FILE.as_bytes();
     assert!(file.len() <= u16::MAX as usize, "names.txt is over 64 KiB: widen STARTS");
     assert!(file[file.len() - 1] == b'\n', "names.txt must end with a newline");
-    let mut starts = [first() as u16; COUNT + 1];
-    let (mut i, mut n) = (first(), 0);
-    while i < file.len() {
-        if file[i] == b'\n' {
-            n += 1;
-            starts[n] = (i + 1) as u16;
+    let mut starts = [0; COUNT.div_ceil(STEP)];
+    let (mut start, mut n) = (first(), 0);
+    while n < COUNT {
+        if n % STEP == 0 {
+            starts[n / STEP] = start as u16;
         }
-        i += 1;
+        while file[start] != b'\n' {
+            start += 1;
+        }
+        start += 1;
+        n += 1;
     }
     starts
 }
