@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use may::io::{CoIo, WaitIo};
@@ -15,7 +16,19 @@ use crate::deadline::{Deadlines, End, Watched};
 pub(crate) struct Socket {
     io: CoIo<Arc<Watched>>,
     deadlines: Deadlines,
+    /// The last read took all there was: the next one waits before it tries.
+    drained: AtomicBool,
+    /// An event said that the peer is done: no other event may follow, only a read tells.
+    ended: AtomicBool,
 }
+
+/// The events of a peer that is done, whole or half. Linux's; on other systems no socket
+/// counts as drained, and every read is tried at once.
+#[cfg(target_os = "linux")]
+const END: usize =
+    (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
+#[cfg(not(target_os = "linux"))]
+const END: usize = 0;
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
@@ -23,7 +36,12 @@ impl Socket {
         let _ = stream.set_nodelay(true);
         let watched = deadlines.watch(stream);
         match CoIo::new(watched.clone()) {
-            Ok(io) => Ok(Self { io, deadlines: deadlines.clone() }),
+            Ok(io) => Ok(Self {
+                io,
+                deadlines: deadlines.clone(),
+                drained: AtomicBool::new(false),
+                ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
+            }),
             Err(error) => {
                 deadlines.forget(&watched);
                 Err(error.into())
@@ -55,7 +73,7 @@ impl Socket {
 
     fn wait_until_connected(&self) -> io::Result<()> {
         loop {
-            self.io.wait_io();
+            self.wait();
             if self.deadline_passed() {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -87,7 +105,12 @@ impl Socket {
     ///
     /// `TimedOut` once the deadline has passed; what the kernel says.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.drained.swap(false, Relaxed) {
+            self.wait();
+        }
         let count = self.wait_for(|| self.stream().read(buffer))?;
+        // See epoll(7), "do I need to continuously read until EAGAIN".
+        self.drained.store(count < buffer.len() && !self.ended.load(Relaxed), Relaxed);
         if count == 0 && self.deadline_passed() {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -129,12 +152,17 @@ impl Socket {
     fn wait_for<T>(&self, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match operation() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.io.wait_io();
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }
+        }
+    }
+
+    /// Waits for an event, of those since the last wait.
+    fn wait(&self) {
+        if self.io.wait_io() & END != 0 {
+            self.ended.store(true, Relaxed);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -84,6 +85,7 @@ impl Connector for CoConnector {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             call: self.call.clone(),
             opened: Instant::now(),
+            in_call: false,
         }))
     }
 }
@@ -121,6 +123,8 @@ pub(crate) struct CoTransport {
     buffers: LazyBuffers,
     call: Arc<Call>,
     opened: Instant,
+    /// Between a request and the end of its answer.
+    in_call: bool,
 }
 
 impl Transport for CoTransport {
@@ -129,6 +133,7 @@ impl Transport for CoTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        self.in_call = true;
         // For what is received as well: the call's time is one.
         self.socket.set_deadline(self.call.left()?, End::Both);
         Ok(self.socket.write_all(&self.buffers.output()[..amount])?)
@@ -143,10 +148,12 @@ impl Transport for CoTransport {
         Ok(count > 0)
     }
 
-    /// ureq asks when it puts the connection aside and when it takes it up again.
+    /// ureq asks when it puts the connection aside, and when it takes it up again: what has
+    /// come by then has come since the answer.
     fn is_open(&mut self) -> bool {
         self.socket.clear_deadline();
-        self.opened.elapsed() < MAX_AGE && self.socket.is_silent()
+        let taken_up = !mem::take(&mut self.in_call);
+        self.opened.elapsed() < MAX_AGE && (!taken_up || self.socket.is_silent())
     }
 }
 
