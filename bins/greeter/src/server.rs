@@ -33,8 +33,7 @@ const REST: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
-    // One for each connection, and two more for each greeting.
-    runtime::init(96);
+    runtime::init();
     let deadlines = Deadlines::start()?;
     let edge = Arc::new(Edge::new(&settings, &deadlines, shutdown.clone()));
 
