@@ -14,6 +14,7 @@ RUN dpkg --add-architecture amd64 \
  && apt-get update \
  && apt-get install --yes --no-install-recommends clang musl-dev:amd64 musl-dev:arm64 rsync \
  && rm -rf /var/lib/apt/lists/* \
+ && rustup component add rust-src \
  && rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 
 # /build stays from one build to the next, so that only what changed is compiled. cargo
@@ -33,9 +34,12 @@ RUN --mount=type=bind,target=/context \
     esac \
  && rsync --recursive --checksum --delete --exclude=/target /context/ . \
  && if [ -n "$FRESH" ]; then rm -rf target; fi \
- && cargo build --release --locked --target $target -p name -p greeting -p greeter \
- && cd target/$target/release \
- && install -D --target-directory=/out name greeting greeter
+ && export RUSTC_BOOTSTRAP=1 \
+ && build="cargo --config .cargo/static.toml build --locked --target $target" \
+ && $build --profile leaf -p name -p greeting \
+ && $build --profile edge -p greeter \
+ && cd target/$target \
+ && install -D --target-directory=/out leaf/name leaf/greeting edge/greeter
 
 FROM scratch AS name
 COPY --from=build /out/name /name

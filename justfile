@@ -109,13 +109,16 @@ static:
             exit 1
         }
     done
+    rustup --quiet component add rust-src
+    export RUSTC_BOOTSTRAP=1 # see static.toml
     for platform in amd64:x86_64 arm64:aarch64; do
         target=${platform#*:}-unknown-linux-musl
         rustup --quiet target add $target
-        cargo build --release --locked --target $target -p name -p greeting -p greeter
-        for service in {{ services }}; do
-            install -D target/$target/release/$service dist/${platform%:*}/$service
-        done
+        build="cargo --config .cargo/static.toml build --locked --target $target"
+        $build --profile leaf -p name -p greeting
+        $build --profile edge -p greeter
+        install -D --target-directory=dist/${platform%:*} \
+            target/$target/leaf/{name,greeting} target/$target/edge/greeter
     done
     wc -c dist/{amd64,arm64}/{name,greeting,greeter}
 
