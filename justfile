@@ -8,6 +8,9 @@ export DOCKER_BUILDKIT := "1"
 
 services := "name greeting greeter"
 
+# The most bytes a shipped binary may have, on either architecture.
+budgets := "name=420000 greeting=400000 greeter=600000"
+
 # The plug-in, or the older program of its own.
 compose := "$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) --project-name greeter"
 containers := "docker ps --filter label=com.docker.compose.project=greeter"
@@ -121,6 +124,34 @@ static:
             target/$target/leaf/{name,greeting} target/$target/edge/greeter
     done
     wc -c dist/{amd64,arm64}/{name,greeting,greeter}
+    for budget in {{ budgets }}; do
+        for file in dist/{amd64,arm64}/${budget%=*}; do
+            [ $(wc -c <$file) -le ${budget#*=} ] || { echo "static: $file is over its budget of ${budget#*=} bytes" >&2; exit 1; }
+        done
+    done
+
+# Show what fills each shipped binary, by crate (amd64)
+[no-exit-message]
+size: (_need 'nm' 'the package binutils')
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export RUSTC_BOOTSTRAP=1 # see static.toml
+    target=x86_64-unknown-linux-musl
+    build="cargo --config .cargo/static.toml --config profile.release.strip=false build --locked --target $target --target-dir target/size"
+    $build --profile leaf -p name -p greeting
+    $build --profile edge -p greeter
+    for file in target/size/$target/{leaf/name,leaf/greeting,edge/greeter}; do
+        echo "${file##*/}:"
+        # A symbol's crate is the first part of its path; what has no path is C.
+        nm --print-size --radix=d --demangle=rust $file | awk '
+            NF > 3 && $3 !~ /[bB]/ {
+                size = $2 + 0
+                $1 = $2 = $3 = ""
+                crate = match($0, /[a-z_0-9]+::/) ? substr($0, RSTART, RLENGTH - 2) : /^ *_?mi_/ ? "mimalloc" : "C"
+                sizes[crate] += size
+            }
+            END { for (crate in sizes) printf "%8d %s\n", sizes[crate], crate }' | sort -rn | head -n 20
+    done
 
 # Ask for ten greetings, one after the other
 [no-exit-message]
