@@ -105,7 +105,7 @@ impl Socket {
     ///
     /// `TimedOut` once the deadline has passed; what the kernel says.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.drained.swap(false, Relaxed) {
+        if self.drained.load(Relaxed) {
             self.wait();
         }
         let count = self.wait_for(|| self.stream().read(buffer))?;
@@ -159,8 +159,10 @@ impl Socket {
         }
     }
 
-    /// Waits for an event, of those since the last wait.
+    /// Waits for an event, of those since the last wait. It may be for the other direction:
+    /// whoever waited to write has also heard that there is something to read.
     fn wait(&self) {
+        self.drained.store(false, Relaxed);
         if self.io.wait_io() & END != 0 {
             self.ended.store(true, Relaxed);
         }
@@ -170,5 +172,45 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.deadlines.forget(self.io.inner());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use may::go;
+
+    use super::*;
+
+    /// Of one set of events, both directions hear: what comes while a write waits is not
+    /// lost on the read after it.
+    #[test]
+    fn what_comes_during_a_write_is_read_after_it() {
+        // More than two sockets' buffers hold.
+        const LONG: usize = 16 * 1024 * 1024;
+        chassis::runtime::init();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let server = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            socket.set_deadline(Duration::from_secs(30), End::Both);
+            let mut buffer = [0; 64];
+            assert_eq!(socket.read(&mut buffer).unwrap(), 1);
+            socket.write_all(&vec![b'x'; LONG]).unwrap();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 1);
+            socket.write_all(&buffer[..1]).unwrap();
+        });
+        peer.write_all(b"a").unwrap();
+        let mut long = vec![0; LONG];
+        peer.read_exact(&mut long[..1]).unwrap();
+        peer.write_all(b"b").unwrap();
+        peer.read_exact(&mut long[1..]).unwrap();
+        let mut last = [0];
+        peer.read_exact(&mut last).unwrap();
+        assert_eq!(last, *b"b");
+        server.join().unwrap();
     }
 }
