@@ -11,6 +11,9 @@ services := "name greeting greeter"
 # The most bytes a shipped binary may have, on either architecture.
 budgets := "name=420000 greeting=400000 greeter=600000"
 
+# This machine's architecture, as Docker calls it.
+docker_arch := if arch() == "aarch64" { "arm64" } else { "amd64" }
+
 # The plug-in, or the older program of its own.
 compose := "$(docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) --project-name greeter"
 containers := "docker ps --filter label=com.docker.compose.project=greeter"
@@ -46,6 +49,12 @@ fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_ne
 # Measure greeter under overload: slow clients, 10,000 connections, no files, a million requests
 overload:
     cargo bench -p greeter --bench overload
+
+# Measure the binaries in dist/: size, start, memory, CPU a request, and a quarter of a CPU
+[no-exit-message]
+bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk')
+    @[ -e dist/{{ docker_arch }}/greeter ] || { echo "bench: there is no dist/{{ docker_arch }}/greeter: just static" >&2; exit 1; }
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures
 
 # Check the format, the lints and the tests
 check: _format _clippy test
