@@ -12,7 +12,7 @@ ENV RUSTUP_TOOLCHAIN=1.95.0
 RUN dpkg --add-architecture amd64 \
  && dpkg --add-architecture arm64 \
  && apt-get update \
- && apt-get install --yes --no-install-recommends clang musl-dev:amd64 musl-dev:arm64 rsync \
+ && apt-get install --yes --no-install-recommends clang musl-dev:amd64 musl-dev:arm64 python3 rsync \
  && rm -rf /var/lib/apt/lists/* \
  && rustup component add rust-src \
  && rustup target add x86_64-unknown-linux-musl aarch64-unknown-linux-musl
@@ -39,7 +39,11 @@ RUN --mount=type=bind,target=/context \
  && $build --profile leaf -p name -p greeting \
  && $build --profile edge -p greeter \
  && cd target/$target \
- && install -D --target-directory=/out leaf/name leaf/greeting edge/greeter
+ && /build/.cargo/sbom /out leaf/name leaf/greeting edge/greeter
+
+# What is in the three, as CycloneDX: docker build --target sbom --output dist/sbom .
+FROM scratch AS sbom
+COPY --from=build /out/*.cdx.json /
 
 FROM scratch AS name
 COPY --from=build /out/name /name

@@ -70,15 +70,16 @@ _format:
 _clippy:
     cargo clippy --all-targets -- -D warnings
 
-# Build the three images, for this machine or, for example, linux/arm64
+# Build the three images, for this machine or, for example, linux/arm64, and their SBOMs
 [no-exit-message]
 build-images PLATFORM='': _docker
     #!/usr/bin/env bash
     set -euo pipefail
+    build=(docker build {{ if PLATFORM == '' { '' } else { '--platform ' + quote(PLATFORM) } }})
     for service in {{ services }}; do
-        docker build {{ if PLATFORM == '' { '' } else { '--platform ' + quote(PLATFORM) } }} \
-            --target $service --tag greeter/$service .
+        "${build[@]}" --target $service --tag greeter/$service .
     done
+    "${build[@]}" --target sbom --output dist/sbom .
     for service in {{ services }}; do
         docker image inspect -f "greeter/$service, {{{{.Os}}/{{{{.Architecture}}: {{{{.Size}} bytes" greeter/$service
     done
@@ -112,7 +113,7 @@ down: _docker
 
 # Build the static binaries for both architectures into dist/
 [no-exit-message]
-static:
+static: (_need 'python3' 'the package python3')
     #!/usr/bin/env bash
     set -euo pipefail
     for needed in "$(command -v clang || echo clang)" /usr/include/{x86_64,aarch64}-linux-musl; do
@@ -129,8 +130,7 @@ static:
         build="cargo --config .cargo/static.toml build --locked --target $target"
         $build --profile leaf -p name -p greeting
         $build --profile edge -p greeter
-        install -D --target-directory=dist/${platform%:*} \
-            target/$target/leaf/{name,greeting} target/$target/edge/greeter
+        .cargo/sbom dist/${platform%:*} target/$target/{leaf/name,leaf/greeting,edge/greeter}
     done
     wc -c dist/{amd64,arm64}/{name,greeting,greeter}
     for budget in {{ budgets }}; do
