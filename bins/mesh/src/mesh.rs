@@ -191,7 +191,8 @@ fn show_all(engine: &impl Engine, tasks: usize, up: &Places) {
     }
     lines.push(String::new());
     if let Some(front) = engine.front(Service::Greeter) {
-        lines.push(format!("  try: for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
+        lines.push(format!("  open http://{front} in a browser, or ask with curl:"));
+        lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
     }
     lines.extend(engine.hint().map(|hint| format!("  {hint}")));
     lines.push("  Ctrl-C ends everything\n".to_owned());
