@@ -20,6 +20,8 @@ type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 pub(crate) struct Resolver {
     host: String,
     port: u16,
+    /// The host is an address, which needs no look-up, ever.
+    is_address: bool,
     get_addresses: GetAddresses,
     state: Mutex<State>,
     changed: Condvar,
@@ -45,13 +47,14 @@ impl Resolver {
     fn with(url: &Uri, get_addresses: GetAddresses) -> Arc<Self> {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_u16().unwrap_or(80);
-        // An address needs no look-up, ever.
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
+        let is_address = addresses.is_some();
         let state = State { addresses, ..State::default() };
         Arc::new(Self {
             host,
             port,
+            is_address,
             get_addresses,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -94,8 +97,7 @@ impl Resolver {
 
     fn is_fresh(&self, state: &State) -> bool {
         let recent = state.looked_up.is_some_and(|at| at.elapsed() < FRESH);
-        let literal = self.host.parse::<IpAddr>().is_ok();
-        literal || (recent && state.addresses.is_some())
+        self.is_address || (recent && state.addresses.is_some())
     }
 
     fn look_up(&self) {
