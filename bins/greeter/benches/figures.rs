@@ -50,11 +50,11 @@ fn main() {
         let folder = std::env::var("SERVICES").expect("SERVICES is their folder");
         let size = fs::metadata(Path::new(&folder).join(service)).expect("the binary").len();
         let cold = cold_start(service, &urls);
-        let idle = memory(process);
+        let idle = process.memory();
         let idle_cpu = idle_cpu(process);
         let one = load(process, address, 1);
         let many = load(process, address, 32);
-        let loaded = memory(process);
+        let loaded = process.memory();
         let floor = Quota::new(process).map(|_quota| load(process, address, 32));
         let values: [Value; ROWS.len()] = [
             size.into(),
@@ -184,13 +184,6 @@ fn milliseconds(text: &str) -> f64 {
         "s" => value * 1e3,
         _ => panic!("a time: {text}"),
     }
-}
-
-/// Memory that is resident, in KiB.
-fn memory(process: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// CPU time of all threads in seconds, by the scheduler's own clock.

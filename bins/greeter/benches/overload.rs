@@ -13,7 +13,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use harness::peer::ok;
-use harness::{PATIENCE, Peer, Process};
+use harness::{PATIENCE, Peer, Process, eventually};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -81,7 +81,7 @@ fn idle_connections() {
     let before = memory(&process);
 
     let mut clients: Vec<_> = (0..10_000).map(|_| open(address)).collect();
-    wait_until(|| open_files(&process) > 10_000);
+    eventually("it does not come to that", || open_files(&process) > 10_000);
     let silent = memory(&process);
     let beside_silent = Latencies::of(address, Duration::from_secs(2));
 
@@ -90,7 +90,7 @@ fn idle_connections() {
     let beside_greeted = Latencies::of(address, Duration::from_secs(2));
 
     drop(clients);
-    wait_until(|| open_files(&process) < 100);
+    eventually("it does not come to that", || open_files(&process) < 100);
     greet(&mut open(address));
     let after = memory(&process);
 
@@ -113,11 +113,11 @@ fn no_files_left() {
     greet(&mut open(address));
     let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
     // It may have inherited some with higher numbers.
-    wait_until(|| open_files(&process) >= 64);
+    eventually("it does not come to that", || open_files(&process) >= 64);
 
-    let (cpu, start) = (cpu_time(&process), Instant::now());
+    let (cpu, start) = (process.cpu_time(), Instant::now());
     sleep(Duration::from_secs(2));
-    let used = cpu_time(&process).saturating_sub(cpu);
+    let used = process.cpu_time().saturating_sub(cpu);
     let share = used.div_duration_f64(start.elapsed()) * 100.0;
     assert!(open_files(&process) >= 64, "there are files again");
 
@@ -245,31 +245,11 @@ fn raise_open_files() -> u64 {
 /// Memory that is resident, in KiB.
 fn memory(process: &Process) -> u64 {
     sleep(Duration::from_millis(200)); // for what still ends
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// CPU time, in the kernel too: fields 14 and 15 of `stat`, in hundredths of a second.
-fn cpu_time(process: &Process) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("it lives");
-    let (_, fields) = stat.rsplit_once(") ").expect("the name is field 2");
-    let times = fields.split(' ').skip(11).take(2);
-    Duration::from_millis(
-        10 * times.map(|time| time.parse::<u64>().expect("a number")).sum::<u64>(),
-    )
+    process.memory()
 }
 
 fn open_files(process: &Process) -> usize {
     fs::read_dir(format!("/proc/{}/fd", process.pid())).expect("it lives").count()
-}
-
-fn wait_until(done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "it does not come to that");
-        sleep(Duration::from_millis(20));
-    }
 }
 
 fn kib(size: u64) -> String {

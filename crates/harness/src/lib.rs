@@ -10,7 +10,8 @@ pub mod contract;
 pub mod peer;
 mod process;
 
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 pub use browser::Browser;
 pub use client::{Client, get};
@@ -19,3 +20,12 @@ pub use process::{Finished, Process, run, service};
 
 /// Nothing a test waits for takes this long on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until it is as wanted; `otherwise` says what went wrong if it never is.
+pub fn eventually(otherwise: &str, wanted: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !wanted() {
+        assert!(Instant::now() < end, "{otherwise}");
+        sleep(Duration::from_millis(10));
+    }
+}

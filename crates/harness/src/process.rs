@@ -1,6 +1,7 @@
 //! Real processes.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -121,6 +122,29 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a process id")
+    }
+
+    /// CPU time so far, in the kernel too, to a hundredth of a second: fields 14 and 15 of
+    /// `stat`.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let stat = self.proc("stat");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name is field 2");
+        let times = fields.split(' ').skip(11).take(2);
+        let hundredths: u64 = times.map(|time| time.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * hundredths)
+    }
+
+    /// Memory that is resident, in KiB.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = self.proc("status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        size.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).expect("it lives")
     }
 
     /// Sends a signal.

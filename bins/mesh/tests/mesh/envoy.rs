@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Client, PATIENCE, Peer, get, peer, run};
+use harness::{Client, PATIENCE, Peer, eventually, get, peer, run};
 use nix::sys::signal::Signal;
 
 use crate::running::{Mesh, command, makers};
@@ -60,15 +60,9 @@ impl Envoys {
         endpoint["address"]["socket_address"]["port_value"] = application.port().into();
         fs::write(folder.join("test.new"), value.to_string()).unwrap();
         fs::rename(folder.join("test.new"), file).unwrap();
-        wait(|| self.admin(task, "/clusters").contains(&format!("::{application}::rq_total")));
-    }
-}
-
-fn wait(condition: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "it does not come");
-        thread::sleep(Duration::from_millis(10));
+        eventually("its sidecar does not hear of it", || {
+            self.admin(task, "/clusters").contains(&format!("::{application}::rq_total"))
+        });
     }
 }
 
