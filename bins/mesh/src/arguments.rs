@@ -67,6 +67,13 @@ pub(crate) struct Options {
     pub(crate) connect: Connect,
 }
 
+impl Options {
+    /// Every task: its service, and its number from 1.
+    pub(crate) fn each_task(self) -> impl Iterator<Item = (Service, usize)> {
+        Service::ALL.into_iter().flat_map(move |s| (1..=self.tasks).map(move |n| (s, n)))
+    }
+}
+
 /// Who passes requests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proxy {

@@ -57,11 +57,9 @@ pub(crate) async fn run<E: Engine>(
     // Returns when the signal comes; the notices go on for ever.
     let live = async {
         let mut up = BTreeMap::new();
-        for service in Service::ALL {
-            for number in 1..=options.tasks {
-                let program = task(&engine, service, number);
-                tasks.start(service.task(number), program, engine.register(service, number));
-            }
+        for (service, number) in options.each_task() {
+            let program = task(&engine, service, number);
+            tasks.start(service.task(number), program, engine.register(service, number));
         }
         all_up(&told, &mut up, options.tasks * Service::ALL.len()).await?;
         for group in engine.programs() {

@@ -6,11 +6,10 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::APPLICATION;
-use super::config::{Admin, Connect, Endpoints, Listener, Proxy, Role};
+use super::config::{Admin, Connect, Endpoints, Listener, Proxy};
 use crate::arguments::Service;
 
 /// The sidecars' port, the applications', and the load balancer's.
@@ -32,21 +31,12 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
 /// Name and content of the files: one for the load balancer, one for a leaf's sidecar and
 /// one for a greeter's.
 fn files() -> impl Iterator<Item = (String, String)> {
-    let front = proxy(
-        "load-balancer",
-        vec![Listener {
-            role: Role::LoadBalancer,
-            address: (Ipv4Addr::UNSPECIFIED, FRONT).into(),
-            service: Service::Greeter.dns_name(),
-            endpoints: tasks(Service::Greeter),
-        }],
-    );
+    let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
+    let front = Listener::load_balancer(front, tasks(Service::Greeter));
+    let front = proxy("load-balancer", vec![front]);
     let leaf = proxy("leaf", vec![inbound()]);
-    let outbound = |(leaf, address): (Service, Ipv4Addr)| Listener {
-        role: Role::Outbound,
-        address: SocketAddr::from((address, SIDECAR)),
-        service: leaf.dns_name(),
-        endpoints: tasks(leaf),
+    let outbound = |(leaf, address): (Service, Ipv4Addr)| {
+        Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf))
     };
     let virtual_addresses = [
         (Service::Greeting, Ipv4Addr::new(127, 255, 0, 1)),
@@ -64,12 +54,8 @@ fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
 }
 
 fn inbound() -> Listener {
-    Listener {
-        role: Role::Inbound,
-        address: (Ipv4Addr::UNSPECIFIED, SIDECAR).into(),
-        service: APPLICATION,
-        endpoints: Endpoints::Hosts(vec![Ipv4Addr::LOCALHOST.to_string()], APPLICATIONS),
-    }
+    let application = Endpoints::Hosts(vec![Ipv4Addr::LOCALHOST.to_string()], APPLICATIONS);
+    Listener::inbound((Ipv4Addr::UNSPECIFIED, SIDECAR).into(), application)
 }
 
 fn tasks(service: Service) -> Endpoints {

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::arguments::Service;
+
 /// What Service Connect balances (an `appProtocol` of `http`, or none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connect {
@@ -36,16 +38,37 @@ pub(crate) enum Admin {
 
 /// A way through a proxy: what comes in at an address goes to the endpoints.
 pub(crate) struct Listener {
-    pub(crate) role: Role,
-    pub(crate) address: SocketAddr,
+    role: Role,
+    address: SocketAddr,
     /// What the endpoints are together; also in the statistics' names.
-    pub(crate) service: &'static str,
-    pub(crate) endpoints: Endpoints,
+    service: &'static str,
+    endpoints: Endpoints,
+}
+
+/// What a sidecar calls its task's application.
+pub(crate) const APPLICATION: &str = "application";
+
+impl Listener {
+    /// The load balancer's, with the greeters behind it.
+    pub(crate) fn load_balancer(address: SocketAddr, greeters: Endpoints) -> Self {
+        let service = Service::Greeter.dns_name();
+        Self { role: Role::LoadBalancer, address, service, endpoints: greeters }
+    }
+
+    /// A sidecar's, with its task's application behind it.
+    pub(crate) fn inbound(address: SocketAddr, application: Endpoints) -> Self {
+        Self { role: Role::Inbound, address, service: APPLICATION, endpoints: application }
+    }
+
+    /// A greeter's sidecar's, with a leaf's tasks behind it.
+    pub(crate) fn outbound(leaf: Service, address: SocketAddr, tasks: Endpoints) -> Self {
+        Self { role: Role::Outbound, address, service: leaf.dns_name(), endpoints: tasks }
+    }
 }
 
 /// What stands at a listener's two sides.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+enum Role {
     /// Clients, and the tasks of a service.
     LoadBalancer,
     /// Anybody, and the application in the sidecar's own task.

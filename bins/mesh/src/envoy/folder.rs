@@ -20,8 +20,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::config::{Proxy, endpoints};
-use super::{APPLICATION, address};
+use super::address;
+use super::config::{APPLICATION, Proxy, endpoints};
 use crate::arguments::Service;
 
 /// A folder for one mesh; removed with it.

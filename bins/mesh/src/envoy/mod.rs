@@ -33,7 +33,7 @@ use chassis::Port;
 use crate::arguments::{Options, Service};
 use crate::mesh::{Engine, Register, sidecar};
 use crate::program::Program;
-use config::{Admin, Endpoints, Listener, Proxy, Role};
+use config::{Admin, Endpoints, Listener, Proxy};
 use folder::Folder;
 
 /// The proxies of a mesh.
@@ -72,40 +72,26 @@ impl Envoy {
         let folder = Arc::new(Folder::new(port)?);
         let envoy = Self { options, executable, folder, front: front_address, port, _ports: ports };
         envoy.folder.configure(&envoy.load_balancer())?;
-        for (service, number) in envoy.tasks() {
+        for (service, number) in options.each_task() {
             envoy.folder.configure(&envoy.sidecar(service, number))?;
         }
         Ok(envoy)
     }
 
-    fn tasks(&self) -> impl Iterator<Item = (Service, usize)> {
-        let numbers = 1..=self.options.tasks;
-        Service::ALL.into_iter().flat_map(move |s| numbers.clone().map(move |n| (s, n)))
-    }
-
     fn load_balancer(&self) -> Proxy {
-        let greeters = Listener {
-            role: Role::LoadBalancer,
-            address: self.front,
-            service: Service::Greeter.dns_name(),
-            endpoints: Endpoints::File(self.folder.service(Service::Greeter)),
-        };
-        self.proxy(LOAD_BALANCER.to_owned(), vec![greeters])
+        let greeters = Endpoints::File(self.folder.service(Service::Greeter));
+        let listener = Listener::load_balancer(self.front, greeters);
+        self.proxy(LOAD_BALANCER.to_owned(), vec![listener])
     }
 
     fn sidecar(&self, service: Service, number: usize) -> Proxy {
-        let mut listeners = vec![Listener {
-            role: Role::Inbound,
-            address: SocketAddr::new(address(service, number), self.port),
-            service: APPLICATION,
-            endpoints: Endpoints::File(self.folder.application(service, number)),
-        }];
+        let at = SocketAddr::new(address(service, number), self.port);
+        let application = Endpoints::File(self.folder.application(service, number));
+        let mut listeners = vec![Listener::inbound(at, application)];
         if service == Service::Greeter {
-            listeners.extend(Service::LEAVES.map(|leaf| Listener {
-                role: Role::Outbound,
-                address: SocketAddr::new(virtual_address(number, leaf), self.port),
-                service: leaf.dns_name(),
-                endpoints: Endpoints::File(self.folder.service(leaf)),
+            listeners.extend(Service::LEAVES.map(|leaf| {
+                let tasks = Endpoints::File(self.folder.service(leaf));
+                Listener::outbound(leaf, self.upstream(number, leaf), tasks)
             }));
         }
         self.proxy(service.task(number), listeners)
@@ -124,8 +110,6 @@ impl Envoy {
 
 /// What the load balancer is called among the proxies.
 const LOAD_BALANCER: &str = "load-balancer";
-/// What a sidecar calls its task's application.
-pub(crate) const APPLICATION: &str = "application";
 
 /// A task's own address.
 fn address(service: Service, number: usize) -> IpAddr {
@@ -177,7 +161,7 @@ impl Engine for Envoy {
 
     // The sidecars before the load balancer, which else would find its targets unhealthy.
     fn programs(&self) -> Vec<Vec<(String, Program)>> {
-        let sidecars = self.tasks().map(|(service, number)| {
+        let sidecars = self.options.each_task().map(|(service, number)| {
             let address = SocketAddr::new(address(service, number), self.port);
             self.program(&service.task(number), address)
         });
