@@ -1,8 +1,9 @@
-//! Where a request's body ends (RFC 9112, sections 6 and 7). No I/O.
+//! What a message's body is, and where it ends (RFC 9112, sections 6 and 7). No I/O.
 //!
-//! The edge has no use for a body: it is read only to find the next request behind it.
+//! The edge has no use for a request's: it is read only to find the next request behind it.
 
-use crate::request::{Framing, Refusal};
+use crate::framing::Framing;
+use crate::request::Refusal;
 use crate::response::Status;
 
 /// The longest body that is read away, in bytes; chunked, its framing counts too.
@@ -13,7 +14,7 @@ const MAX_LINE: usize = 4096;
 
 /// Follows a body to its end.
 #[derive(Debug)]
-pub(crate) struct Skip {
+pub(crate) struct Decoder {
     state: State,
     left: u64,
 }
@@ -36,7 +37,7 @@ enum Next {
     ChunkEnd,
 }
 
-impl Skip {
+impl Decoder {
     pub(crate) fn new(framing: Framing) -> Result<Self, Refusal> {
         let state = match framing {
             Framing::Length(0) => State::Done,
@@ -51,19 +52,27 @@ impl Skip {
         self.state == State::Done
     }
 
-    /// Goes on through `input`. Says how much of it belongs to the body; when that is less
-    /// than all and the body is not done, more input is needed to go on.
-    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<usize, Refusal> {
+    /// Goes on through `input`, and calls `content` with what the body holds. Says how much
+    /// of the input belongs to the body; when that is less than all and the body is not
+    /// done, more input is needed to go on.
+    pub(crate) fn advance(
+        &mut self,
+        input: &[u8],
+        mut content: impl FnMut(&[u8]),
+    ) -> Result<usize, Refusal> {
         let mut used = 0;
-        while let Some(step) = self.step(&input[used..])? {
-            used += step;
+        while let Some((step, held)) = self.step(&input[used..])? {
             self.left = self.left.checked_sub(step as u64).ok_or(TOO_LARGE)?;
+            content(&input[used..used + held]);
+            used += step;
         }
         Ok(used)
     }
 
-    /// One step, or `None` if it takes more input or none at all.
-    fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
+    /// One step: its length, and how much of it is content; or `None` if it takes more input
+    /// or none at all.
+    fn step(&mut self, input: &[u8]) -> Result<Option<(usize, usize)>, Refusal> {
+        let is_content = matches!(self.state, State::Bytes { left: 1.., .. });
         let (next, used) = match self.state {
             State::Done => return Ok(None),
             State::Bytes { left: 0, then: Next::Done } => (State::Done, 0),
@@ -94,7 +103,7 @@ impl Skip {
             },
         };
         self.state = next;
-        Ok(Some(used))
+        Ok(Some((used, if is_content { used } else { 0 })))
     }
 }
 
@@ -131,18 +140,22 @@ mod tests {
 
     use super::*;
 
-    /// Feeds `input` in pieces of `size`, as reads would bring it; what is left behind the
-    /// body, or `None` if the body did not end.
-    fn skip(framing: Framing, input: &[u8], size: usize) -> Result<Option<Vec<u8>>, Refusal> {
-        let mut skip = Skip::new(framing)?;
-        let mut pending = Vec::new();
+    /// Feeds `input` in pieces of `size`, as reads would bring it: the content, and what is
+    /// left behind the body; or `None` if the body did not end.
+    fn decode(
+        framing: Framing,
+        input: &[u8],
+        size: usize,
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+        let mut decoder = Decoder::new(framing)?;
+        let (mut content, mut pending) = (Vec::new(), Vec::new());
         let mut pieces = input.chunks(size);
         loop {
-            let used = skip.advance(&pending)?;
+            let used = decoder.advance(&pending, |more| content.extend_from_slice(more))?;
             pending.drain(..used);
-            if skip.is_done() {
+            if decoder.is_done() {
                 pending.extend(pieces.flatten());
-                return Ok(Some(pending));
+                return Ok(Some((content, pending)));
             }
             match pieces.next() {
                 Some(piece) => pending.extend(piece),
@@ -152,30 +165,31 @@ mod tests {
     }
 
     /// The same in one piece, byte by byte, and in threes.
-    fn skip_all(framing: Framing, input: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-        let whole = skip(framing, input, usize::MAX);
-        assert_eq!(whole, skip(framing, input, 1), "{}", input.escape_ascii());
-        assert_eq!(whole, skip(framing, input, 3), "{}", input.escape_ascii());
+    fn decode_all(framing: Framing, input: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+        let whole = decode(framing, input, usize::MAX);
+        assert_eq!(whole, decode(framing, input, 1), "{}", input.escape_ascii());
+        assert_eq!(whole, decode(framing, input, 3), "{}", input.escape_ascii());
         whole
     }
 
     #[test]
     fn the_next_request_is_found_behind_the_body() {
         let next = b"GET / HTTP/1.1\r\n";
-        for (framing, body) in [
-            (Framing::Length(0), &b""[..]),
-            (Framing::Length(5), b"hello"),
-            (Framing::Chunked, b"0\r\n\r\n"),
-            (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\n"),
+        for (framing, body, content) in [
+            (Framing::Length(0), &b""[..], &b""[..]),
+            (Framing::Length(5), b"hello", b"hello"),
+            (Framing::Chunked, b"0\r\n\r\n", b""),
+            (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
             (
                 Framing::Chunked,
                 b"1\r\n\n\r\n00A;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n",
+                b"\n0123456789",
             ),
         ] {
             let input = [body, next].concat();
-            assert_eq!(skip_all(framing, &input), Ok(Some(next.to_vec())));
+            assert_eq!(decode_all(framing, &input), Ok(Some((content.to_vec(), next.to_vec()))));
             for cut in 0..body.len() {
-                assert_eq!(skip_all(framing, &body[..cut]), Ok(None));
+                assert_eq!(decode_all(framing, &body[..cut]), Ok(None));
             }
         }
     }
@@ -197,7 +211,7 @@ mod tests {
             b"0\r\nTrailer: x\n\r\n",
         ] {
             assert!(
-                matches!(skip_all(Framing::Chunked, bad), Err(Refusal(Status::BAD_REQUEST, _))),
+                matches!(decode_all(Framing::Chunked, bad), Err(Refusal(Status::BAD_REQUEST, _))),
                 "{}",
                 bad.escape_ascii()
             );
@@ -207,14 +221,14 @@ mod tests {
     #[test]
     fn a_body_has_an_end() {
         let over = usize::try_from(MAX_BODY).unwrap() + 1;
-        assert_eq!(skip(Framing::Length(MAX_BODY + 1), b"", 1), Err(TOO_LARGE));
-        assert!(skip(Framing::Length(MAX_BODY), &vec![b'x'; over], 999).unwrap().is_some());
+        assert_eq!(decode(Framing::Length(MAX_BODY + 1), b"", 1), Err(TOO_LARGE));
+        assert!(decode(Framing::Length(MAX_BODY), &vec![b'x'; over], 999).unwrap().is_some());
         let endless = b"1\r\nx\r\n".repeat(over);
-        assert_eq!(skip(Framing::Chunked, &endless, 999), Err(TOO_LARGE));
+        assert_eq!(decode(Framing::Chunked, &endless, 999), Err(TOO_LARGE));
         let line = vec![b'1'; MAX_LINE];
-        assert!(skip(Framing::Chunked, &line, 999).is_err());
+        assert!(decode(Framing::Chunked, &line, 999).is_err());
         let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(over)].concat();
-        assert_eq!(skip(Framing::Chunked, &trailers, 999), Err(TOO_LARGE));
+        assert_eq!(decode(Framing::Chunked, &trailers, 999), Err(TOO_LARGE));
     }
 
     /// Pieces of chunked bodies, good and bad, in any order.
@@ -241,9 +255,9 @@ mod tests {
             input in fragments(),
             size in 1..64_usize,
         ) {
-            let whole = skip(framing, &input, usize::MAX);
-            prop_assert_eq!(&skip(framing, &input, size), &whole);
-            prop_assert_eq!(&skip(framing, &input, 1), &whole);
+            let whole = decode(framing, &input, usize::MAX);
+            prop_assert_eq!(&decode(framing, &input, size), &whole);
+            prop_assert_eq!(&decode(framing, &input, 1), &whole);
         }
     }
 }

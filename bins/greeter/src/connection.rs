@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::LOG;
-use crate::body::Skip;
+use crate::body::Decoder;
 use crate::buffer::Buffer;
 use crate::deadline::End;
 use crate::edge::Edge;
@@ -160,8 +160,8 @@ impl<'a> Connection<'a> {
 
     /// Reads the body away. What follows it is the next request.
     fn skip_body(&mut self, request: &Request) -> Result<(), Stop> {
-        let mut skip = Skip::new(request.body)?;
-        if skip.is_done() {
+        let mut body = Decoder::new(request.body)?;
+        if body.is_done() {
             return Ok(());
         }
         self.socket.set_deadline(self.edge.limits.receive, End::Reading);
@@ -169,9 +169,9 @@ impl<'a> Connection<'a> {
             self.socket.write_all(response::CONTINUE)?;
         }
         loop {
-            let used = skip.advance(self.input.unused())?;
+            let used = body.advance(self.input.unused(), |_| {})?;
             self.input.consume(used);
-            if skip.is_done() {
+            if body.is_done() {
                 return Ok(());
             }
             if self.input.fill(&self.socket, MAX_HEAD)? == 0 {

@@ -1,7 +1,7 @@
 //! Which request gets which answer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use chassis::Shutdown;
@@ -15,14 +15,14 @@ use crate::negotiate::Form;
 use crate::request::{Method, Request, Target};
 use crate::response::{Answer, Content, Date, Status};
 use crate::settings::Settings;
-use crate::upstream::{BUDGET, Failure, Upstream};
+use crate::upstream::{Failure, Upstream};
 use crate::{json, page};
 
 /// What all connections share.
 pub(crate) struct Edge {
     host: String,
-    greeting: Arc<Upstream>,
-    name: Arc<Upstream>,
+    greeting: Upstream,
+    name: Upstream,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
     /// What clients are refused for: they could fill the log with it.
@@ -34,8 +34,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) fn new(settings: &Settings, deadlines: &Deadlines, shutdown: Shutdown) -> Self {
-        let upstream =
-            |name, url: &Uri| Arc::new(Upstream::new(name, url.clone(), deadlines.clone()));
+        let upstream = |name, url: &Uri| Upstream::new(name, url.clone(), deadlines.clone());
         Self {
             host: settings.host.clone(),
             greeting: upstream("greeting", &settings.greeting),
@@ -63,7 +62,7 @@ impl Edge {
             (_, Target::Health, _) => Answer::plain(Status::OK, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
-                let (status, line) = match self.greet(request) {
+                let (status, line) = match self.greet(&request) {
                     Ok(Lines { greeting, name, .. }) => {
                         (Status::OK, format!("From {}: {greeting} {name}", self.host))
                     }
@@ -72,7 +71,7 @@ impl Edge {
                 Answer { status, content: Content::TEXT, body: line.into_bytes().into() }
             }
             (_, Target::Greeting, Form::Json) => {
-                let (status, object) = match self.greet(request) {
+                let (status, object) = match self.greet(&request) {
                     Ok(lines) => (Status::OK, json::greeting(&self.host, &lines)),
                     Err(failure) => (failure.status, json::failure(&failure)),
                 };
@@ -82,12 +81,10 @@ impl Edge {
     }
 
     /// Asks both services at the same time.
-    fn greet(&self, request: Request) -> Result<Lines, Failure> {
+    fn greet(&self, request: &Request) -> Result<Lines, Failure> {
         let start = Instant::now();
-        let deadline = start + BUDGET;
-        let passed_on = Arc::new(request.passed_on);
-        let greeting = self.greeting.ask(&passed_on, deadline);
-        let name = self.name.ask(&passed_on, deadline);
+        let greeting = self.greeting.ask(&request.passed_on, start);
+        let name = self.name.ask(&request.passed_on, start);
         let (greeting, name) = (greeting.answer(), name.answer());
         Ok(Lines { greeting: greeting?, name: name?, start })
     }

@@ -39,19 +39,20 @@ mod buffer;
 mod connection;
 mod deadline;
 mod edge;
+mod framing;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod inflate;
 mod json;
 mod negotiate;
 mod page;
+mod reply;
 mod request;
 mod resolver;
 mod response;
 mod server;
 mod settings;
 mod socket;
-mod transport;
 mod upstream;
 
 pub use connection::Limits;

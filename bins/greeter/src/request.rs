@@ -1,8 +1,10 @@
 //! The grammar of a request's head (RFC 9112, sections 2 to 7). No I/O.
 
-use httparse::Header;
-use ureq::http::{HeaderName, HeaderValue};
+use std::mem::MaybeUninit;
 
+use httparse::Header;
+
+use crate::framing::{self, Framing};
 use crate::negotiate::{Form, Preferences};
 use crate::response::Status;
 
@@ -37,7 +39,8 @@ pub(crate) struct Request {
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
     pub(crate) body: Framing,
-    pub(crate) passed_on: Vec<(HeaderName, HeaderValue)>,
+    /// The lines of the headers that are passed on, each with its CR LF.
+    pub(crate) passed_on: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +58,6 @@ pub(crate) enum Target {
     Greeting,
 }
 
-/// How the end of the body is found (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// After this many bytes; 0 is no body.
-    Length(u64),
-    Chunked,
-}
-
 /// Why a connection ends with an error: the status, and a word to the person who caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Status, pub(crate) &'static str);
@@ -71,7 +66,7 @@ impl Refusal {
     const LINE_TOO_LONG: Self = Self(Status::URI_TOO_LONG, "request line over 16 KiB");
     const HEAD_TOO_LARGE: Self =
         Self(Status::HEAD_TOO_LARGE, "head over 64 KiB, or more than 128 headers");
-    const UNKNOWN_CODING: Self =
+    pub(crate) const UNKNOWN_CODING: Self =
         Self(Status::NOT_IMPLEMENTED, "Transfer-Encoding other than chunked");
     const UNKNOWN_VERSION: Self = Self(Status::UNKNOWN_VERSION, "this is HTTP/1.1");
     const UNKNOWN_EXPECTATION: Self =
@@ -119,9 +114,10 @@ impl Parser {
 }
 
 fn parse_lines(lines: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(lines) {
+    // 4 KiB that a request of ten headers need not write, nor a stack hold.
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(lines, &mut headers) {
         Ok(httparse::Status::Complete(length)) => {
             check_line_ends(&lines[..length])?;
             Ok(Some((Request::read(&parsed)?, length)))
@@ -171,25 +167,15 @@ impl Request {
         if fields.hosts != 1 && !(is_1_0 && fields.hosts == 0) {
             return Err(Refusal::malformed("exactly one Host header is required"));
         }
-        let body = match (fields.chunked, fields.length) {
-            (true, Some(_)) => {
-                return Err(Refusal::malformed("both Transfer-Encoding and Content-Length"));
-            }
-            (true, None) if is_1_0 => {
-                return Err(Refusal::malformed("Transfer-Encoding in HTTP/1.0"));
-            }
-            (true, None) => Framing::Chunked,
-            (false, length) => Framing::Length(length.unwrap_or(0)),
-        };
         Ok(Self {
             method,
             target,
             form: fields.preferences.form(),
             is_1_0,
-            keep_alive: !fields.close && (!is_1_0 || fields.keep_alive),
+            keep_alive: fields.framing.keep_alive(is_1_0),
             // RFC 9110, 10.1.1: to be ignored in HTTP/1.0.
             expects_continue: fields.expects_continue && !is_1_0,
-            body,
+            body: fields.framing.framing(is_1_0)?.unwrap_or(Framing::Length(0)),
             passed_on: fields.passed_on,
         })
     }
@@ -198,42 +184,26 @@ impl Request {
 /// What the headers say.
 #[derive(Default)]
 struct Fields {
+    framing: framing::Fields,
     hosts: usize,
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
     expects_continue: bool,
     preferences: Preferences,
-    passed_on: Vec<(HeaderName, HeaderValue)>,
+    passed_on: Vec<u8>,
+    /// Those of `PASSED_ON` that are in it: one of each, or a client could fill a leaf's 16
+    /// with tracestates.
+    passed: [bool; PASSED_ON.len()],
 }
 
 impl Fields {
     fn read(&mut self, header: &Header) -> Result<(), Refusal> {
         let (name, value) = (header.name, header.value.trim_ascii());
+        if self.framing.read(header)? {
+            return Ok(());
+        }
         if name.eq_ignore_ascii_case("host") {
             self.hosts += 1;
             if !value.iter().all(|&b| is_host_byte(b)) {
                 return Err(Refusal::malformed("bad Host"));
-            }
-        } else if name.eq_ignore_ascii_case("content-length") {
-            let length = content_length(value).ok_or(Refusal::malformed("bad Content-Length"))?;
-            if self.length.is_some_and(|known| known != length) {
-                return Err(Refusal::malformed("two values of Content-Length"));
-            }
-            self.length = Some(length);
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            if self.chunked {
-                return Err(Refusal::malformed("chunked twice"));
-            }
-            if !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::UNKNOWN_CODING);
-            }
-            self.chunked = true;
-        } else if name.eq_ignore_ascii_case("connection") {
-            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         } else if name.eq_ignore_ascii_case("expect") {
             if !value.eq_ignore_ascii_case(b"100-continue") {
@@ -244,21 +214,20 @@ impl Fields {
             self.preferences.accept(value);
         } else if name.eq_ignore_ascii_case("accept-encoding") {
             self.preferences.accept_encoding(value);
-        } else if let Some(name) = PASSED_ON.iter().find(|p| p.eq_ignore_ascii_case(name)) {
-            self.pass_on(name, value);
+        } else if let Some(which) = PASSED_ON.iter().position(|p| p.eq_ignore_ascii_case(name)) {
+            self.pass_on(which, value);
         }
         Ok(())
     }
 
-    fn pass_on(&mut self, name: &'static str, value: &[u8]) {
-        let known: usize = self.passed_on.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
-        // One of each: a client could otherwise fill a leaf's 16 with tracestates.
-        let again = self.passed_on.iter().any(|(n, _)| n == name);
-        if !again
-            && known + name.len() + value.len() <= MAX_PASSED_ON
-            && let Ok(value) = HeaderValue::from_bytes(value)
-        {
-            self.passed_on.push((HeaderName::from_static(name), value));
+    fn pass_on(&mut self, which: usize, value: &[u8]) {
+        let line = [PASSED_ON[which].as_bytes(), b": ", value, b"\r\n"];
+        let length: usize = line.iter().map(|part| part.len()).sum();
+        if !self.passed[which] && self.passed_on.len() + length <= MAX_PASSED_ON {
+            self.passed[which] = true;
+            for part in line {
+                self.passed_on.extend_from_slice(part);
+            }
         }
     }
 }
@@ -286,14 +255,6 @@ fn absolute(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     let known = ["http", "https"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
     (known && !rest.is_empty()).then_some(rest)
-}
-
-/// Digits alone, and no more than fit.
-fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// uri-host [ ":" port ] (RFC 3986, section 3.2.2).
@@ -479,9 +440,7 @@ mod tests {
             "GET / HTTP/1.1\nHost: x\nCookie: secret\nTraceParent: 00-a-b-01\n\
              X-Request-Id: 7\nBaggage: {long}\nX-Request-Id: 8\nX-Forwarded-For: 1.2.3.4"
         ));
-        let passed: Vec<_> =
-            request.passed_on.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
-        assert_eq!(passed, [("traceparent", "00-a-b-01"), ("x-request-id", "7")]);
+        assert_eq!(request.passed_on, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
     }
 
     /// The result of a head that comes in pieces of these sizes.

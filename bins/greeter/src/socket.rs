@@ -22,8 +22,12 @@ pub(crate) struct Socket {
     ended: AtomicBool,
 }
 
-/// The events of a peer that is done, whole or half. Linux's; on other systems no socket
-/// counts as drained, and every read is tried at once.
+/// The events of a peer that wrote, and of one that is done, whole or half. Linux's; on other
+/// systems no socket counts as drained, and every read is tried at once.
+#[cfg(target_os = "linux")]
+const INPUT: usize = nix::libc::EPOLLIN.cast_unsigned() as usize;
+#[cfg(not(target_os = "linux"))]
+const INPUT: usize = 0;
 #[cfg(target_os = "linux")]
 const END: usize =
     (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
@@ -134,8 +138,16 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether nothing has come that nobody waits for: no byte, no end, no error.
+    /// Whether nothing has come since the last read: no byte, no end, no error.
     pub(crate) fn is_silent(&self) -> bool {
+        // Woken beforehand the wait is none, and says what has happened since the last one.
+        self.io.waker().wakeup();
+        let events = self.io.wait_io();
+        if cfg!(target_os = "linux") && events & (INPUT | END) == 0 {
+            return true;
+        }
+        // Or that of bytes which were read before their event came.
+        self.heard(events);
         let peeked = self.stream().peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
@@ -162,8 +174,12 @@ impl Socket {
     /// Waits for an event, of those since the last wait. It may be for the other direction:
     /// whoever waited to write has also heard that there is something to read.
     fn wait(&self) {
+        self.heard(self.io.wait_io());
+    }
+
+    fn heard(&self, events: usize) {
         self.drained.store(false, Relaxed);
-        if self.io.wait_io() & END != 0 {
+        if events & END != 0 {
             self.ended.store(true, Relaxed);
         }
     }

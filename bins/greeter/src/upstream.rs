@@ -1,32 +1,39 @@
-//! One service to call: its callers, its limits, its failures.
+//! One service to call: its connections, its limits, its failures.
+//!
+//! Calls are written and read here, byte by byte, on sockets that park a coroutine. ureq
+//! made them once: of the 61,000 instructions of a greeting 48,000 were its own, and the
+//! two coroutines it took, each with 16 KiB of stack, were most of greeter's memory.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chassis::log::Limited;
-use may::go;
-use may::sync::spsc;
-use ureq::Agent;
-use ureq::http::{HeaderName, HeaderValue, Request, Uri};
+use ureq::http::Uri;
 
 use crate::LOG;
-use crate::deadline::Deadlines;
+use crate::buffer::Buffer;
+use crate::deadline::{Deadlines, End};
+use crate::reply::{self, Reader};
 use crate::resolver::Resolver;
 use crate::response::Status;
-use crate::transport::{Call, CoConnector, LeaveItToTheConnector};
+use crate::socket::Socket;
 
 /// A whole greeting may take this long.
-pub(crate) const BUDGET: Duration = Duration::from_secs(2);
+const BUDGET: Duration = Duration::from_secs(2);
+/// Connecting may take this long.
+const CONNECT: Duration = Duration::from_millis(500);
+/// A connection is used this long at most. Where balancing is per connection (Service
+/// Connect in TCP mode) traffic so reaches the tasks of a scale-out.
+const MAX_AGE: Duration = Duration::from_secs(30);
 /// Calls to one service at a time; more fail with 503.
 const MAX_IN_FLIGHT: usize = 1024;
-/// The longest line taken for an answer, in bytes.
-const MAX_ANSWER: u64 = 4096;
-/// A caller that was not needed for this long is let go, and its connection with it.
-const MAX_IDLE: Duration = Duration::from_secs(30);
+/// The most bytes of an answer held at a time: a head, or the line of a chunked body.
+const MAX_INPUT: usize = 8 * 1024;
 
 /// Why a call failed, said plainly, and the status that tells a client so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,221 +55,221 @@ impl fmt::Display for Failure {
 pub(crate) struct Upstream {
     name: &'static str,
     url: Uri,
+    /// Every request's head, up to what is passed on.
+    head: Box<[u8]>,
     resolver: Arc<Resolver>,
     deadlines: Deadlines,
-    /// The last one back goes first. ureq looks through all the connections of an agent
-    /// for each request, so each agent has one.
-    callers: Mutex<VecDeque<Caller>>,
+    /// Nobody calls on these. The last one back goes first, so that those not needed age.
+    kept: Mutex<VecDeque<Connection>>,
     in_flight: AtomicUsize,
     failed: Limited,
 }
 
+/// A connection to the service.
+struct Connection {
+    socket: Socket,
+    opened: Instant,
+}
+
 impl Upstream {
     pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Self {
+        let host = url.authority().map_or("", |authority| authority.as_str());
+        let agent = concat!("greeter/", env!("CARGO_PKG_VERSION"));
+        // A leaf takes 16 headers: none here that says nothing.
+        let head =
+            format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {agent}\r\n", url.path());
         Self {
             name,
             resolver: Resolver::new(&url),
             url,
+            head: head.into_bytes().into(),
             deadlines,
-            callers: Mutex::default(),
+            kept: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             failed: Limited::new(),
         }
     }
 
-    /// Asks the service for its line, and does not wait for it.
-    pub(crate) fn ask(self: &Arc<Self>, headers: &Headers, deadline: Instant) -> Asked<'_> {
-        let others = self.in_flight.fetch_add(1, Relaxed);
-        let caller = (others < MAX_IN_FLIGHT).then(|| {
-            let caller = self.callers().pop_back();
-            let caller = caller.unwrap_or_else(|| Caller::start(self));
-            let question = Question { upstream: self.clone(), headers: headers.clone(), deadline };
-            // Fails if the caller has crashed, and so does the answer then.
-            let _ = caller.questions.send(question);
-            caller
-        });
-        Asked { upstream: self, caller }
+    /// Asks the service for its line, and does not wait for it. These header lines are
+    /// passed on; `now` is when the call begins.
+    pub(crate) fn ask(&self, passed_on: &[u8], now: Instant) -> Call<'_> {
+        let request = [&*self.head, passed_on, b"\r\n"].concat();
+        let sent = match self.in_flight.fetch_add(1, Relaxed) {
+            MAX_IN_FLIGHT.. => Err(Fault::TooMany),
+            _ => self.send(&request, now),
+        };
+        Call { upstream: self, request, start: now, sent }
     }
 
-    fn failure(&self, status: Status, cause: String) -> Failure {
+    fn send(&self, request: &[u8], now: Instant) -> Result<Sent, Fault> {
+        if let Some(connection) = self.take(now) {
+            connection.socket.set_deadline(BUDGET, End::Both);
+            if connection.socket.write_all(request).is_ok() {
+                return Ok(Sent { connection, is_new: false });
+            }
+        }
+        self.send_anew(request, now)
+    }
+
+    fn send_anew(&self, request: &[u8], start: Instant) -> Result<Sent, Fault> {
+        let connection = Connection { socket: self.connect(start)?, opened: start };
+        connection.socket.set_deadline(left(start)?, End::Both);
+        connection.socket.write_all(request)?;
+        Ok(Sent { connection, is_new: true })
+    }
+
+    /// Tries the host's addresses in order, within the time that connecting may take.
+    fn connect(&self, start: Instant) -> io::Result<Socket> {
+        let addresses = self.resolver.resolve(left(start)?)?;
+        let resolved = Instant::now();
+        let mut last = io::Error::from(ErrorKind::TimedOut);
+        for &address in addresses.iter() {
+            let wait = CONNECT.saturating_sub(resolved.elapsed()).min(left(start)?);
+            if wait.is_zero() {
+                break;
+            }
+            match Socket::connect(address, wait, &self.deadlines) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// A kept connection, unless all are too old or dead.
+    fn take(&self, now: Instant) -> Option<Connection> {
+        loop {
+            let connection = self.kept().pop_back()?;
+            if connection.age(now) < MAX_AGE && connection.socket.is_silent() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, connection: Connection, now: Instant) {
+        connection.socket.clear_deadline();
+        let mut kept = self.kept();
+        kept.push_back(connection);
+        while kept.front().is_some_and(|c| c.age(now) >= MAX_AGE) {
+            kept.pop_front();
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Connection>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self, fault: Fault) -> Failure {
+        let (status, cause) = fault.describe();
         let fields: [(&str, &dyn fmt::Display); 3] =
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
         self.failed.event(LOG, "upstream failed", &fields);
         Failure { status, service: self.name, url: self.url.to_string(), cause }
     }
+}
 
-    /// The service's line, without the newline some put at its end.
-    fn call(&self, client: &Client, question: &Question) -> Result<String, Failure> {
-        let mut result = client.call(&self.url, question);
-        if result.is_err() && client.was_stale() {
-            result = client.call(&self.url, question);
-        }
-        result.map_err(|error| {
-            let (status, cause) = describe(&error);
-            self.failure(status, cause)
-        })
-    }
-
-    /// Takes a caller back that is done.
-    fn put_back(&self, mut caller: Caller) {
-        let now = Instant::now();
-        caller.used = now;
-        let mut callers = self.callers();
-        callers.push_back(caller);
-        while callers.front().is_some_and(|c| now.duration_since(c.used) > MAX_IDLE) {
-            callers.pop_front();
-        }
-    }
-
-    fn callers(&self) -> std::sync::MutexGuard<'_, VecDeque<Caller>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Connection {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.opened)
     }
 }
 
-/// A service that was asked.
-pub(crate) struct Asked<'a> {
+/// A call under way.
+pub(crate) struct Call<'a> {
     upstream: &'a Upstream,
-    /// None when too many others are asking.
-    caller: Option<Caller>,
+    request: Vec<u8>,
+    start: Instant,
+    sent: Result<Sent, Fault>,
 }
 
-impl Asked<'_> {
+/// A request that was written.
+struct Sent {
+    connection: Connection,
+    is_new: bool,
+}
+
+impl Call<'_> {
     /// Waits for the service's line.
     pub(crate) fn answer(mut self) -> Result<String, Failure> {
-        let Some(caller) = self.caller.take() else {
-            return Err(self
-                .upstream
-                .failure(Status::UNAVAILABLE, "too many calls in flight".into()));
-        };
-        let Ok(answer) = caller.answers.recv() else {
-            return Err(self.upstream.failure(Status::BAD_GATEWAY, "the call crashed".into()));
-        };
-        self.upstream.put_back(caller);
-        answer
+        let sent = mem::replace(&mut self.sent, Err(Fault::Stale));
+        let mut answer = sent.and_then(|sent| self.receive(sent));
+        if let Err(Fault::Stale) = answer {
+            let sent = self.upstream.send_anew(&self.request, self.start);
+            answer = sent.and_then(|sent| self.receive(sent));
+        }
+        answer.map_err(|fault| self.upstream.failure(fault))
+    }
+
+    fn receive(&self, Sent { connection, is_new }: Sent) -> Result<String, Fault> {
+        let mut input = Buffer::default();
+        let mut reader = Reader::default();
+        let mut answered = is_new;
+        while !reader.is_done() {
+            match input.fill(&connection.socket, MAX_INPUT) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Err(error.into()),
+                Ok(0) | Err(_) if !answered => return Err(Fault::Stale),
+                Ok(0) if reader.ends_with_input() => break,
+                Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(_) => answered = true,
+                Err(error) => return Err(error.into()),
+            }
+            let used = reader.advance(input.unused()).map_err(Fault::Answer)?;
+            input.consume(used);
+        }
+        // What came behind the answer nobody has asked for.
+        if reader.keeps_alive() && input.unused().is_empty() {
+            self.upstream.keep(connection, self.start);
+        }
+        reader.line().map_err(Fault::Answer)
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.upstream.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
-/// The headers of a request that are passed on.
-pub(crate) type Headers = Arc<Vec<(HeaderName, HeaderValue)>>;
-
-struct Question {
-    /// Held for the call only: the caller itself is held by its upstream.
-    upstream: Arc<Upstream>,
-    headers: Headers,
-    deadline: Instant,
-}
-
-/// A coroutine that makes one call at a time, until it is dropped. It has a stack of its
-/// own, for ureq touches 16 KiB: a connection that waits for its next request would keep
-/// them (measured: 331 MB for 10,000 connections that were greeted, and 171 MB so). It is
-/// kept for the next call: to start one costs two system calls, to wake one none.
-struct Caller {
-    questions: spsc::Sender<Question>,
-    answers: spsc::Receiver<Result<String, Failure>>,
-    used: Instant,
-}
-
-impl Caller {
-    fn start(upstream: &Upstream) -> Self {
-        let (questions, asked) = spsc::channel::<Question>();
-        let (given, answers) = spsc::channel();
-        let client = Client::new(&upstream.resolver, &upstream.deadlines);
-        go!(move || {
-            for question in asked {
-                let _ = given.send(question.upstream.call(&client, &question));
-            }
-        });
-        Self { questions, answers, used: Instant::now() }
+/// The time that a call has left; an error when that is none.
+fn left(start: Instant) -> io::Result<Duration> {
+    match BUDGET.saturating_sub(start.elapsed()) {
+        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+        left => Ok(left),
     }
 }
 
-/// ureq, with one connection that it keeps.
-struct Client {
-    agent: Agent,
-    call: Arc<Call>,
+/// What may go wrong with a call.
+enum Fault {
+    TooMany,
+    /// The connection was a kept one, and is dead: safe to ask again, on a new one.
+    Stale,
+    Io(io::Error),
+    Answer(reply::Fault),
 }
 
-impl Client {
-    fn new(resolver: &Arc<Resolver>, deadlines: &Deadlines) -> Self {
-        let call = Call::new();
-        let config = Agent::config_builder()
-            .proxy(None) // never by way of HTTP_PROXY
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("greeter/", env!("CARGO_PKG_VERSION")))
-            .accept("") // a leaf takes few headers: send none that say nothing
-            .accept_encoding("")
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            // Room for the longest answer with its head, and for what is passed on.
-            .input_buffer_size(8 * 1024)
-            .max_response_header_size(4 * 1024)
-            .output_buffer_size(4 * 1024)
-            .build();
-        let connector = CoConnector {
-            call: call.clone(),
-            resolver: resolver.clone(),
-            deadlines: deadlines.clone(),
-        };
-        let agent = Agent::with_parts(config, connector, LeaveItToTheConnector);
-        Self { agent, call }
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
+}
 
-    fn call(&self, url: &Uri, question: &Question) -> Result<String, ureq::Error> {
-        self.call.begin(question.deadline);
-        let mut request = Request::get(url.clone()).body(())?;
-        request.headers_mut().extend(question.headers.iter().cloned());
-        let mut response = self.agent.run(request)?;
-        if response.status() != 200 {
-            return Err(bad_answer(format!("answered {}", response.status())));
+impl Fault {
+    /// The status and the words for it.
+    fn describe(self) -> (Status, String) {
+        let gateway = |text: &str| (Status::BAD_GATEWAY, text.to_owned());
+        match self {
+            Self::TooMany => (Status::UNAVAILABLE, "too many calls in flight".to_owned()),
+            Self::Stale => gateway("connection closed"),
+            Self::Answer(cause) => (Status::BAD_GATEWAY, cause.into_owned()),
+            Self::Io(error) => match error.kind() {
+                ErrorKind::TimedOut => (Status::GATEWAY_TIMEOUT, "no answer in time".to_owned()),
+                ErrorKind::ConnectionRefused => gateway("connection refused"),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => gateway("connection reset"),
+                ErrorKind::UnexpectedEof => {
+                    gateway("connection closed before the end of the answer")
+                }
+                _ => (Status::BAD_GATEWAY, error.to_string()),
+            },
         }
-        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
-        line(bytes).map_err(|what| bad_answer(what.to_owned()))
-    }
-
-    /// The last call failed because the connection it had kept was dead, before any byte
-    /// of an answer: safe to ask again, on a new one.
-    fn was_stale(&self) -> bool {
-        !self.call.connected.load(Relaxed) && !self.call.answered.load(Relaxed)
-    }
-}
-
-/// One line of text, or what is wrong with it.
-fn line(bytes: Vec<u8>) -> Result<String, &'static str> {
-    let mut line = String::from_utf8(bytes).map_err(|_| "the answer is not UTF-8")?;
-    line.truncate(line.trim_end_matches(['\r', '\n']).len());
-    if line.is_empty() {
-        return Err("the answer is empty");
-    }
-    if line.contains(char::is_control) {
-        return Err("the answer holds control characters");
-    }
-    Ok(line)
-}
-
-fn bad_answer(text: String) -> ureq::Error {
-    ureq::Error::Io(io::Error::new(ErrorKind::InvalidData, text))
-}
-
-/// The status and the words for a failed call.
-fn describe(error: &ureq::Error) -> (Status, String) {
-    let gateway = |text: &str| (Status::BAD_GATEWAY, text.to_owned());
-    match error {
-        ureq::Error::Io(error) => match error.kind() {
-            ErrorKind::TimedOut => (Status::GATEWAY_TIMEOUT, "no answer in time".to_owned()),
-            ErrorKind::ConnectionRefused => gateway("connection refused"),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => gateway("connection reset"),
-            ErrorKind::UnexpectedEof => gateway("connection closed before the end of the answer"),
-            _ => (Status::BAD_GATEWAY, error.to_string()),
-        },
-        ureq::Error::BodyExceedsLimit(_) => gateway("the answer is over 4 KiB"),
-        ureq::Error::LargeResponseHeader(..) => gateway("the answer's head is over 4 KiB"),
-        error => (Status::BAD_GATEWAY, format!("not an HTTP answer: {error}")),
     }
 }
