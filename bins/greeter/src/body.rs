@@ -140,13 +140,12 @@ mod tests {
 
     use super::*;
 
-    /// Feeds `input` in pieces of `size`, as reads would bring it: the content, and what is
-    /// left behind the body; or `None` if the body did not end.
-    fn decode(
-        framing: Framing,
-        input: &[u8],
-        size: usize,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    /// The content, and what is left behind the body.
+    type Decoded = (Vec<u8>, Vec<u8>);
+
+    /// Feeds `input` in pieces of `size`, as reads would bring it; `None` if the body did
+    /// not end.
+    fn decode(framing: Framing, input: &[u8], size: usize) -> Result<Option<Decoded>, Refusal> {
         let mut decoder = Decoder::new(framing)?;
         let (mut content, mut pending) = (Vec::new(), Vec::new());
         let mut pieces = input.chunks(size);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     /// The same in one piece, byte by byte, and in threes.
-    fn decode_all(framing: Framing, input: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    fn decode_all(framing: Framing, input: &[u8]) -> Result<Option<Decoded>, Refusal> {
         let whole = decode(framing, input, usize::MAX);
         assert_eq!(whole, decode(framing, input, 1), "{}", input.escape_ascii());
         assert_eq!(whole, decode(framing, input, 3), "{}", input.escape_ascii());

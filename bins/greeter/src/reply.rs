@@ -17,6 +17,7 @@ const MAX_HEAD: usize = 4096;
 const MAX_HEADERS: usize = 128;
 /// The longest line, in bytes.
 const MAX_LINE: usize = 4096;
+const TOO_LONG: &str = "the answer is over 4 KiB";
 
 /// What is wrong with an answer.
 pub(crate) type Fault = Cow<'static, str>;
@@ -58,7 +59,7 @@ impl Reader {
             });
             used += result.map_err(malformed)?;
             if line.len() > MAX_LINE {
-                return Err("the answer is over 4 KiB".into());
+                return Err(TOO_LONG.into());
             }
         }
         Ok(used)
@@ -110,8 +111,11 @@ fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Fault> {
         // 101 would be the answer to an Upgrade.
         Some(100 | 102..=199) => return Ok(Some((None, length))),
         code => {
-            let status = code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or_default();
-            return Err(format!("answered {status}").into());
+            let code = code.unwrap_or_default();
+            // The reason in our words: theirs may say anything.
+            let reason = StatusCode::from_u16(code).ok().and_then(|s| s.canonical_reason());
+            let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+            return Err(format!("answered {code}{reason}").into());
         }
     }
     let mut fields = framing::Fields::default();
@@ -120,10 +124,13 @@ fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Fault> {
     }
     let is_1_0 = parsed.version == Some(0);
     let framing = fields.framing(is_1_0).map_err(malformed)?;
-    // A body until the connection's end has no length: the longest is longer than any line.
+    if matches!(framing, Some(Framing::Length(length)) if length > MAX_LINE as u64) {
+        return Err(TOO_LONG.into());
+    }
+    // Until the connection's end: no line is as long as the longest body.
     let body = Decoder::new(framing.unwrap_or(Framing::Length(MAX_BODY)));
     let head = Head {
-        body: body.map_err(|_| "the answer is over 4 KiB")?,
+        body: body.map_err(malformed)?,
         until_close: framing.is_none(),
         keep_alive: fields.keep_alive(is_1_0),
     };
@@ -132,4 +139,185 @@ fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Fault> {
 
 fn malformed(Refusal(_, what): Refusal) -> Fault {
     format!("not an HTTP answer: {what}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// What came of an answer.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Outcome {
+        line: Result<String, Fault>,
+        keeps_alive: bool,
+        /// What is left behind it.
+        rest: Vec<u8>,
+    }
+
+    /// Feeds `input` in pieces of these sizes, as reads would bring it; `None` if it takes
+    /// more.
+    fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Fault> {
+        let mut reader = Reader::default();
+        let mut sizes = sizes.iter().cycle();
+        let (mut start, mut end) = (0, 0);
+        while !reader.is_done() {
+            if end == input.len() {
+                if !reader.ends_with_input() {
+                    return Ok(None);
+                }
+                break;
+            }
+            end = input.len().min(end + sizes.next().unwrap());
+            start += reader.advance(&input[start..end])?;
+        }
+        let (keeps_alive, rest) = (reader.keeps_alive(), input[start..].to_vec());
+        Ok(Some(Outcome { line: reader.line(), keeps_alive, rest }))
+    }
+
+    fn whole(input: &str) -> Result<Option<Outcome>, Fault> {
+        read(input.replace('\n', "\r\n").as_bytes(), &[usize::MAX])
+    }
+
+    fn line(input: &str) -> String {
+        whole(input).unwrap().unwrap().line.unwrap()
+    }
+
+    fn refused(input: &str) -> String {
+        match whole(input) {
+            Err(fault) => fault.into(),
+            Ok(outcome) => outcome.unwrap().line.unwrap_err().into(),
+        }
+    }
+
+    #[test]
+    fn one_line_in_any_framing() {
+        for (input, keeps_alive, rest) in [
+            ("HTTP/1.1 200 OK\ncontent-length: 6\n\nEmelia", true, ""),
+            ("HTTP/1.1 200\nContent-Length: 6\nContent-Length: 6\n\nEmeliaHTTP", true, "HTTP"),
+            (
+                "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nEm\n4;x\nelia\n0\nA: b\n\n",
+                true,
+                "",
+            ),
+            ("HTTP/1.1 200 OK\nContent-Length: 6\nConnection: x, Close\n\nEmelia", false, ""),
+            ("HTTP/1.0 200 OK\nContent-Length: 6\n\nEmelia", false, ""),
+            ("HTTP/1.0 200 OK\nContent-Length: 6\nConnection: keep-alive\n\nEmelia", true, ""),
+            ("HTTP/1.1 200 OK\n\nEmelia", false, ""),
+            (
+                "HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 200 OK\nContent-Length: 8\n\nEmelia\n",
+                true,
+                "",
+            ),
+        ] {
+            let expected = Outcome { line: Ok("Emelia".into()), keeps_alive, rest: rest.into() };
+            assert_eq!(whole(input), Ok(Some(expected)), "{input}");
+        }
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nEmelia";
+        for length in 0..answer.len() {
+            assert_eq!(read(&answer[..length], &[1]), Ok(None), "{length} bytes");
+        }
+        assert_eq!(
+            whole("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n6\nEmelia\n0\n"),
+            Ok(None)
+        );
+    }
+
+    #[test]
+    fn what_is_not_one_line_is_said_to_be_what_it_is() {
+        for (input, fault) in [
+            ("HTTP/1.1 404 Made Up\nContent-Length: 0\n\n", "answered 404 Not Found"),
+            ("HTTP/1.1 299 Made Up\nContent-Length: 0\n\n", "answered 299"),
+            ("HTTP/1.1 000 Made Up\n\n", "answered 0"),
+            (
+                "HTTP/1.1 101 Switching Protocols\nUpgrade: x\n\n",
+                "answered 101 Switching Protocols",
+            ),
+            ("HTTP/1.1 200 OK\nContent-Length: 4097\n\n", "the answer is over 4 KiB"),
+            ("HTTP/1.1 200 OK\nContent-Length: 99999999\n\n", "the answer is over 4 KiB"),
+            ("HTTP/1.1 200 OK\nContent-Length: x\n\n", "not an HTTP answer: bad Content-Length"),
+            (
+                "HTTP/1.1 200 OK\nContent-Length: 1\nTransfer-Encoding: chunked\n\n",
+                "not an HTTP answer: both Transfer-Encoding and Content-Length",
+            ),
+            (
+                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip\n\n",
+                "not an HTTP answer: Transfer-Encoding other than chunked",
+            ),
+            (
+                "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nx\n",
+                "not an HTTP answer: bad chunk size",
+            ),
+            ("HTTP/2.0 200 OK\n\n", "not an HTTP answer: invalid HTTP version"),
+            ("HTTP/1.1 200 OK\nContent-Length: 2\n\n\n", "the answer is empty"),
+            ("HTTP/1.1 200 OK\n\na\tb", "the answer holds control characters"),
+        ] {
+            assert_eq!(refused(input), fault, "{input}");
+        }
+    }
+
+    #[test]
+    fn limits_are_where_they_are_said_to_be() {
+        let text = "x".repeat(4096);
+        assert_eq!(line(&format!("HTTP/1.1 200 OK\n\n{text}")), text);
+        assert_eq!(refused(&format!("HTTP/1.1 200 OK\n\n{text}x")), "the answer is over 4 KiB");
+        let chunks = "1\nx\n".repeat(4096);
+        let chunked = |end: &str| {
+            format!("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n{chunks}{end}0\n\n")
+        };
+        assert_eq!(line(&chunked("")), text);
+        assert_eq!(refused(&chunked("1\nx\n")), "the answer is over 4 KiB");
+
+        let start = "HTTP/1.1 200 OK\nContent-Length: 1\nX: ";
+        // Three line ends have become two bytes each, and so will the last two.
+        let head =
+            |length: usize| format!("{start}{}\n\nx", "x".repeat(length - start.len() - 2 - 4));
+        assert_eq!(line(&head(4096)), "x");
+        assert_eq!(refused(&head(4097)), "the answer's head is over 4 KiB");
+    }
+
+    /// Pieces of answers, good and bad, in any order.
+    fn fragments() -> impl Strategy<Value = Vec<u8>> {
+        const FRAGMENTS: &[&str] = &[
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "Content-Length: 5\r\n",
+            "Connection: close\r\n",
+            "5\r\nhello\r\n",
+            "0\r\n\r\n",
+            "hello",
+            "\r\n",
+            "é",
+        ];
+        let text = vec(select(FRAGMENTS), 0..6).prop_map(|fragments| fragments.concat());
+        let long = (0..9000_usize)
+            .prop_map(|n| format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\nhello", "x".repeat(n)));
+        prop_oneof![
+            8 => text.prop_map(String::into_bytes),
+            1 => long.prop_map(String::into_bytes),
+            1 => vec(any::<u8>(), 0..200),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_means_the_same_however_it_is_cut(
+            input in fragments(),
+            sizes in vec(1..3000_usize, 1..8),
+        ) {
+            let whole = read(&input, &[usize::MAX]);
+            prop_assert_eq!(&read(&input, &sizes), &whole);
+            prop_assert_eq!(&read(&input, &[1]), &whole);
+        }
+    }
 }

@@ -143,10 +143,10 @@ impl Socket {
         // Woken beforehand the wait is none, and says what has happened since the last one.
         self.io.waker().wakeup();
         let events = self.io.wait_io();
-        if cfg!(target_os = "linux") && events & (INPUT | END) == 0 {
+        if events & (INPUT | END) == 0 && !self.ended.load(Relaxed) {
             return true;
         }
-        // Or that of bytes which were read before their event came.
+        // An event may also be that of bytes which were read before it came.
         self.heard(events);
         let peeked = self.stream().peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
@@ -195,9 +195,43 @@ impl Drop for Socket {
 mod tests {
     use std::net::TcpListener;
 
-    use may::go;
+    use may::{coroutine, go};
 
     use super::*;
+
+    /// A stream, and its peer.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (stream, peer)
+    }
+
+    #[test]
+    fn what_comes_unasked_is_heard() {
+        chassis::runtime::init();
+        let (stream, mut peer) = pair();
+        let waits = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            let is_broken = || {
+                let heard = (0..10_000).any(|_| {
+                    coroutine::sleep(Duration::from_millis(1));
+                    !socket.is_silent()
+                });
+                assert!(heard, "silent for 10 s");
+            };
+            assert!(socket.is_silent());
+            peer.write_all(b"a").unwrap();
+            is_broken();
+            assert_eq!(socket.read(&mut [0; 64]).unwrap(), 1);
+            assert!(socket.is_silent());
+            drop(peer);
+            is_broken();
+            assert!(!socket.is_silent(), "the end stays");
+        });
+        waits.join().unwrap();
+    }
 
     /// Of one set of events, both directions hear: what comes while a write waits is not
     /// lost on the read after it.
@@ -206,10 +240,7 @@ mod tests {
         // More than two sockets' buffers hold.
         const LONG: usize = 16 * 1024 * 1024;
         chassis::runtime::init();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
+        let (stream, mut peer) = pair();
         let server = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
             socket.set_deadline(Duration::from_secs(30), End::Both);
