@@ -11,7 +11,6 @@
 //! | `server` | accepting connections, up to a limit |
 //! | `connection` | one connection: requests in, answers out, in order |
 //! | `request` | the grammar of a request's head; no I/O |
-//! | `body` | where a request's body ends; no I/O |
 //! | `negotiate` | which form of answer a client prefers; no I/O |
 //! | `response` | the bytes of an answer; no I/O |
 //! | `edge` | which request gets which answer |
@@ -23,16 +22,16 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `upstream` | one service to call: its callers, its limits, its failures |
-//! | `transport` | ureq on coroutine sockets |
+//! | `upstream` | one service to call: its connections, its limits, its failures |
+//! | `reply` | the line a service answers with; no I/O |
 //! | `resolver` | host names to addresses, never on the worker |
 //!
-//! Under both: `socket`, a TCP socket that parks a coroutine, and `deadline`, which ends
-//! what takes too long.
+//! Under both: `framing` and `body`, where a message ends; `socket`, a TCP socket that parks
+//! a coroutine, its `buffer`, and `deadline`, which ends what takes too long.
 //!
 //! A panic aborts the shipped binary, and ECS starts a new task while the proxies ask
-//! another. No input should be able to cause one: `request` and `body` are cut, fed and
-//! fuzzed at random (`fuzz/`). In a debug build it ends one coroutine, one connection.
+//! another. No input should be able to cause one: `request`, `body` and `reply` are cut and
+//! fed at random, the first two also fuzzed (`fuzz/`). In a debug build it ends one coroutine, one connection.
 
 mod body;
 mod buffer;
