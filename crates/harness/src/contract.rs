@@ -122,9 +122,10 @@ impl Binary {
             kept.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
             assert!(kept.answer().ends_with("\r\n\r\nok"));
 
+            // Before it begins: this thread may hear of it late.
+            let start = Instant::now();
             process.signal(signal);
             let _ = process.line(|line| line.contains(r#""event":"drain""#));
-            let start = Instant::now();
             // On connections old and new.
             kept.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
             for client in [
