@@ -41,10 +41,10 @@ picture: browser
     cp target/tmp/page-light.png docs/page-light.png
     cp target/tmp/page-dark.png docs/page-dark.png
 
-# Fuzz greeter's HTTP parser
+# Fuzz greeter's two HTTP parsers, each for so long
 [no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
-    cd bins/greeter && RUSTC_BOOTSTRAP=1 cargo fuzz run edge -- -max_total_time={{ quote(SECONDS) }}
+    cd bins/greeter && for target in edge reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
 
 # Measure greeter under overload: slow clients, 10,000 connections, no files, a million requests
 overload:

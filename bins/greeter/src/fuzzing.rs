@@ -1,6 +1,9 @@
-//! What a client sends, without the connection: cut into any pieces, it must mean the same,
-//! and mean what a second, simpler reading of it says. `fuzz/` calls this with what
-//! libFuzzer makes up, and the test below with the seeds in `fuzz/corpus`.
+//! What a client sends, and in `reply` what a service answers, without the connection: cut
+//! into any pieces, it must mean the same, and mean what a second, simpler reading of it says.
+//! `fuzz/` calls this with what libFuzzer makes up, and the tests with the seeds in
+//! `fuzz/corpus`.
+
+pub mod reply;
 
 use std::iter::Cycle;
 use std::slice::Iter;
@@ -15,22 +18,11 @@ const MAX_INPUT: usize = 160 * 1024;
 
 /// Reads one file of the fuzzer: a line that says how to cut, then what the client sends.
 ///
-/// The bytes of the line are the sizes of the pieces, in turn: `1` is one byte, `2` two, and
-/// so on through ASCII; `0` is all that is left. A thousand bytes more make the pieces once
-/// more as long. In the input, a byte 0xFF stands for a thousand more of the byte before it:
-/// so short files reach the limits.
-///
 /// # Panics
 ///
 /// When the input means two things.
 pub fn connection(file: &[u8]) {
-    let end = file.iter().position(|&b| b == b'\n').unwrap_or(file.len());
-    let input = expand(file.get(end + 1..).unwrap_or_default());
-    // Many thousands of single bytes would take all the time there is.
-    let scale = 1 + input.len() / 1000;
-    let sizes: Vec<_> =
-        file[..end].iter().map(|b| usize::from(b.wrapping_sub(b'0')) * scale).collect();
-
+    let (sizes, input) = open(file);
     let whole = Feed::new(&input, &[0], usize::MAX).run();
     check(&input, &whole);
     // At most the longest head at once, like connection.rs.
@@ -38,6 +30,19 @@ pub fn connection(file: &[u8]) {
     if input.len() < 500 {
         assert_eq!(Feed::new(&input, &[1], MAX_HEAD).run(), whole, "cut into single bytes");
     }
+}
+
+/// How a file of the fuzzer is to be cut, and what. The bytes of its first line are the sizes
+/// of the pieces, in turn: `1` is one byte, `2` two, and so on through ASCII; `0` is all that
+/// is left. A thousand bytes more make the pieces once more as long. In the input, a byte 0xFF
+/// stands for a thousand more of the byte before it: so short files reach the limits.
+fn open(file: &[u8]) -> (Vec<usize>, Vec<u8>) {
+    let end = file.iter().position(|&b| b == b'\n').unwrap_or(file.len());
+    let input = expand(file.get(end + 1..).unwrap_or_default());
+    // Many thousands of single bytes would take all the time there is.
+    let scale = 1 + input.len() / 1000;
+    let sizes = file[..end].iter().map(|b| usize::from(b.wrapping_sub(b'0')) * scale).collect();
+    (sizes, input)
 }
 
 fn expand(input: &[u8]) -> Vec<u8> {
@@ -173,7 +178,7 @@ fn check(input: &[u8], outcome: &Outcome) {
         check_head(request, &input[*head..*body]);
         let length = match request.body {
             Framing::Length(length) => usize::try_from(length).unwrap(),
-            Framing::Chunked => chunked_length(&input[*body..]),
+            Framing::Chunked => chunked(&input[*body..]).1,
         };
         assert_eq!(end - body, length, "the length of a body");
         assert!(length as u64 <= MAX_BODY);
@@ -332,22 +337,24 @@ fn outside_quotes(list: &str, separator: char) -> Vec<String> {
     parts.iter().map(|part| part.trim_matches([' ', '\t', '\x0c']).to_owned()).collect()
 }
 
-/// Where a chunked body ends that was followed to its end.
-fn chunked_length(input: &[u8]) -> usize {
+/// The content of a chunked body that was followed to its end, and where that is.
+fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
     let line = |from: usize| {
         let length = input[from..].windows(2).position(|two| two == b"\r\n").expect("a line");
         &input[from..from + length]
     };
-    let mut at = 0;
+    let (mut content, mut at) = (Vec::new(), 0);
     loop {
         let text: String = line(at).iter().map(|&byte| char::from(byte)).collect();
         let size = text.split(';').next().unwrap().trim_end_matches([' ', '\t']);
         assert!(!size.starts_with('+'));
         at += line(at).len() + 2;
-        match usize::from_str_radix(size, 16).expect("a size") {
-            0 => break,
-            size => at += size,
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        if size == 0 {
+            break;
         }
+        content.extend(&input[at..at + size]);
+        at += size;
         assert_eq!(input[at..at + 2], *b"\r\n", "behind a chunk");
         at += 2;
     }
@@ -355,23 +362,29 @@ fn chunked_length(input: &[u8]) -> usize {
         let trailer = line(at).len();
         at += trailer + 2;
         if trailer == 0 {
-            return at;
+            return (content, at);
         }
     }
+}
+
+/// Shows every seed of a target to it.
+#[cfg(test)]
+fn each_seed(target: &str, fuzz: fn(&[u8])) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/");
+    let mut count = 0;
+    for seed in std::fs::read_dir(format!("{folder}{target}")).unwrap() {
+        let path = seed.unwrap().path();
+        println!("{}", path.display()); // the last one is the one that failed
+        fuzz(&std::fs::read(path).unwrap());
+        count += 1;
+    }
+    assert!(count >= 10, "{count} seeds");
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/edge");
-        let mut count = 0;
-        for seed in std::fs::read_dir(folder).unwrap() {
-            let path = seed.unwrap().path();
-            println!("{}", path.display()); // the last one is the one that failed
-            super::connection(&std::fs::read(path).unwrap());
-            count += 1;
-        }
-        assert!(count >= 10, "{count} seeds");
+        super::each_seed("edge", super::connection);
     }
 }

@@ -30,8 +30,8 @@
 //! a coroutine, its `buffer`, and `deadline`, which ends what takes too long.
 //!
 //! A panic aborts the shipped binary, and ECS starts a new task while the proxies ask
-//! another. No input should be able to cause one: `request`, `body` and `reply` are cut and
-//! fed at random, the first two also fuzzed (`fuzz/`). In a debug build it ends one coroutine, one connection.
+//! another. No input should be able to cause one: `request`, `body` and `reply` are cut, fed
+//! and fuzzed at random (`fuzz/`). In a debug build it ends one coroutine, one connection.
 
 mod body;
 mod buffer;

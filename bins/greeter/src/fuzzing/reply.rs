@@ -1,0 +1,116 @@
+//! What a service answers: see the module above.
+
+use super::{chunked, open};
+use crate::reply::{Fault, Reader};
+
+/// Reads one file of the fuzzer: a line that says how to cut, then what the service answers.
+///
+/// # Panics
+///
+/// When the input means two things.
+pub fn answer(file: &[u8]) {
+    let (sizes, input) = open(file);
+    let whole = read(&input, &[0]);
+    check(&input, &whole);
+    assert_eq!(read(&input, &sizes), whole, "cut into {sizes:?}");
+    if input.len() < 500 {
+        assert_eq!(read(&input, &[1]), whole, "cut into single bytes");
+    }
+}
+
+/// What came of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) line: Result<String, Fault>,
+    pub(crate) keeps_alive: bool,
+    /// Where it ends.
+    pub(crate) end: usize,
+}
+
+/// `upstream.rs`, with a slice for a socket: reads of these sizes, 0 being all that is left.
+/// `None` if it takes more.
+pub(crate) fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Fault> {
+    let mut reader = Reader::default();
+    let mut sizes = sizes.iter().cycle();
+    let (mut start, mut end) = (0, 0);
+    while !reader.is_done() {
+        if end == input.len() {
+            if !reader.ends_with_input() {
+                return Ok(None);
+            }
+            break;
+        }
+        let size = match sizes.next() {
+            None | Some(0) => usize::MAX,
+            Some(&size) => size,
+        };
+        end += size.min(input.len() - end);
+        start += reader.advance(&input[start..end])?;
+    }
+    let keeps_alive = reader.keeps_alive();
+    Ok(Some(Outcome { line: reader.line(), keeps_alive, end: start }))
+}
+
+/// Holds the line that was found against a second reading, in plain string operations.
+fn check(input: &[u8], outcome: &Result<Option<Outcome>, Fault>) {
+    let Ok(Some(Outcome { line: Ok(line), keeps_alive, end })) = outcome else {
+        return;
+    };
+    assert!((1..=4096).contains(&line.len()) && !line.contains(char::is_control), "{line:?}");
+    let mut at = 0;
+    let mut next = || {
+        let length = input[at..].iter().position(|&b| b == b'\n').expect("a line");
+        let text: String = input[at..at + length].iter().map(|&b| char::from(b)).collect();
+        at += length + 1;
+        text.strip_suffix('\r').unwrap_or(&text).to_owned()
+    };
+    let (is_1_0, headers) = loop {
+        let status = std::iter::repeat_with(&mut next).find(|line| !line.is_empty()).unwrap();
+        let headers: Vec<_> = std::iter::repeat_with(&mut next)
+            .take_while(|line| !line.is_empty())
+            .map(|line| {
+                let (name, value) = line.split_once(':').expect("a colon");
+                (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_ascii_lowercase())
+            })
+            .collect();
+        assert!(headers.len() <= 64);
+        let (version, code) = status.split_at(9);
+        assert!(["HTTP/1.0 ", "HTTP/1.1 "].contains(&version), "{status:?}");
+        if &code[..3] == "200" {
+            break (version == "HTTP/1.0 ", headers);
+        }
+        assert!(code.starts_with('1') && !code.starts_with("101"), "{status:?}");
+    };
+    let values = |name: &str| -> Vec<&str> {
+        headers.iter().filter(|(n, _)| n == name).map(|(_, value)| &**value).collect()
+    };
+    let (content, length) = match (&values("content-length")[..], &values("transfer-encoding")[..])
+    {
+        ([], []) => (input[at..].to_vec(), input.len() - at),
+        ([], ["chunked"]) if !is_1_0 => chunked(&input[at..]),
+        ([first, more @ ..], []) => {
+            let number = |digits: &str| {
+                assert!(digits.chars().all(|c| c.is_ascii_digit()));
+                digits.parse::<usize>().expect("a length")
+            };
+            let length = number(first);
+            assert!(more.iter().all(|other| number(other) == length), "two lengths");
+            (input[at..at + length].to_vec(), length)
+        }
+        (lengths, codings) => panic!("lengths {lengths:?} and codings {codings:?}"),
+    };
+    assert_eq!(*end, at + length, "where it ends");
+    assert_eq!(*line, String::from_utf8(content).unwrap().trim_end_matches(['\r', '\n']));
+    let options = values("connection").join(",");
+    let option = |name| options.split(',').any(|option| option.trim() == name);
+    let has_end = !values("content-length").is_empty() || !values("transfer-encoding").is_empty();
+    assert_eq!(*keeps_alive, has_end && !option("close") && (!is_1_0 || option("keep-alive")));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_seeds_of_the_fuzzer_mean_one_thing() {
+        super::super::each_seed("reply", super::answer);
+    }
+}
