@@ -50,6 +50,9 @@ fn main() {
         let folder = std::env::var("SERVICES").expect("SERVICES is their folder");
         let size = fs::metadata(Path::new(&folder).join(service)).expect("the binary").len();
         let cold = cold_start(service, &urls);
+        // Idle is what it is between two health checks: a leaf that was never asked has no
+        // clock running yet.
+        assert_eq!(get(address, "/health").0, 200);
         let idle = process.memory();
         let idle_cpu = idle_cpu(process);
         let one = load(process, address, 1);
