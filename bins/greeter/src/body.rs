@@ -62,8 +62,8 @@ impl Decoder {
     ) -> Result<usize, Refusal> {
         let mut used = 0;
         while let Some((step, held)) = self.step(&input[used..])? {
-            self.left = self.left.checked_sub(step as u64).ok_or(TOO_LARGE)?;
             content(&input[used..used + held]);
+            self.left = self.left.checked_sub(step as u64).ok_or(TOO_LARGE)?;
             used += step;
         }
         Ok(used)

@@ -35,6 +35,7 @@ struct Head {
     body: Decoder,
     /// The end of the connection is the end of the body.
     until_close: bool,
+    /// Whether the connection may be used again.
     keep_alive: bool,
 }
 
@@ -52,15 +53,12 @@ impl Reader {
         }
         if let Some(head) = &mut self.head {
             let line = &mut self.line;
-            let result = head.body.advance(&input[used..], |content| {
-                // What is over the limit is not kept.
-                let room = (MAX_LINE + 1).saturating_sub(line.len());
-                line.extend_from_slice(&content[..content.len().min(room)]);
-            });
-            used += result.map_err(malformed)?;
+            let result = head.body.advance(&input[used..], |more| line.extend_from_slice(more));
+            // What was too long stays so, whatever came behind it.
             if line.len() > MAX_LINE {
                 return Err(TOO_LONG.into());
             }
+            used += result.map_err(malformed)?;
         }
         Ok(used)
     }
@@ -75,9 +73,9 @@ impl Reader {
         self.head.as_ref().is_some_and(|head| head.until_close)
     }
 
-    /// Whether the connection may be used again.
+    /// Whether the connection may be used again, once the answer is done.
     pub(crate) fn keeps_alive(&self) -> bool {
-        self.is_done() && self.head.as_ref().is_some_and(|head| head.keep_alive)
+        self.head.as_ref().is_some_and(|head| head.keep_alive)
     }
 
     /// The line, without the newline some put at its end.
@@ -135,7 +133,7 @@ fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Fault> {
     let head = Head {
         body: body.map_err(malformed)?,
         until_close: framing.is_none(),
-        keep_alive: fields.keep_alive(is_1_0),
+        keep_alive: framing.is_some() && fields.keep_alive(is_1_0),
     };
     Ok(Some((Some(head), length)))
 }
