@@ -59,6 +59,14 @@ fn expand(input: &[u8]) -> Vec<u8> {
     expanded
 }
 
+/// The size of the next piece.
+fn piece(sizes: &mut Cycle<Iter<usize>>) -> usize {
+    match sizes.next() {
+        None | Some(0) => usize::MAX,
+        Some(&size) => size,
+    }
+}
+
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
@@ -160,11 +168,7 @@ impl<'a> Feed<'a> {
     fn fill(&mut self) -> usize {
         let room = self.limit - self.unused().len();
         assert!(room > 0, "waits for more than may be held");
-        let size = match self.sizes.next() {
-            None | Some(0) => usize::MAX,
-            Some(&size) => size,
-        };
-        let count = size.min(room).min(self.input.len() - self.end);
+        let count = piece(&mut self.sizes).min(room).min(self.input.len() - self.end);
         self.end += count;
         count
     }
@@ -213,41 +217,14 @@ fn check_head(request: &Request, head: &[u8]) {
         assert_eq!(request.target == Target::Health, health);
     }
 
-    let headers: Vec<_> = lines
-        .map(|line| {
-            let (name, value) = line.split_once(':').expect("a colon");
-            assert!(!name.is_empty() && !name.contains(|c: char| c <= ' ' || c > '~'), "{name:?}");
-            (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']))
-        })
-        .collect();
-    assert!(headers.len() <= 128);
-    let values = |name: &str| -> Vec<_> {
-        headers.iter().filter(|(n, _)| n == name).map(|(_, value)| *value).collect()
-    };
+    let headers = Headers::read(lines);
+    assert!(headers.0.len() <= 128);
+    let values = |name: &str| headers.values(name);
 
     let hosts = values("host").len();
     assert!(hosts == 1 || (hosts == 0 && request.is_1_0), "{hosts} hosts");
-    let expected = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
-        ([], []) => Framing::Length(0),
-        ([], [coding]) if coding.eq_ignore_ascii_case("chunked") => Framing::Chunked,
-        ([first, more @ ..], []) => {
-            let number = |digits: &str| {
-                assert!(!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()));
-                digits.trim_start_matches('0').to_owned()
-            };
-            let first = number(first);
-            assert!(more.iter().all(|other| number(other) == first), "two lengths");
-            Framing::Length(if first.is_empty() { 0 } else { first.parse().unwrap() })
-        }
-        (lengths, codings) => panic!("lengths {lengths:?} and codings {codings:?}"),
-    };
-    assert_eq!(request.body, expected);
-    assert!(request.body != Framing::Chunked || !request.is_1_0);
-
-    let options = values("connection").join(",").to_ascii_lowercase();
-    let option = |name| options.split(',').any(|option| option.trim_matches([' ', '\t']) == name);
-    let keep_alive = !option("close") && (!request.is_1_0 || option("keep-alive"));
-    assert_eq!(request.keep_alive, keep_alive);
+    assert_eq!(request.body, headers.framing(request.is_1_0).unwrap_or(Framing::Length(0)));
+    assert_eq!(request.keep_alive, headers.keep_alive(request.is_1_0));
     assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
 
     assert_eq!(request.form, form(&values("accept"), &values("accept-encoding")));
@@ -263,6 +240,50 @@ fn check_head(request: &Request, head: &[u8]) {
         assert_eq!(passed.iter().filter(|(n, _)| n == name).count(), 1);
     }
     assert!(request.passed_on.len() <= 2048);
+}
+
+/// A head's headers: names in lower case, and values.
+struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    fn read(lines: impl Iterator<Item = impl AsRef<str>>) -> Self {
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':').expect("a colon");
+            assert!(!name.is_empty() && !name.contains(|c: char| c <= ' ' || c > '~'), "{name:?}");
+            (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned())
+        };
+        Self(lines.map(|line| header(line.as_ref())).collect())
+    }
+
+    fn values(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| &**value).collect()
+    }
+
+    fn framing(&self, is_1_0: bool) -> Option<Framing> {
+        let number = |digits: &str| {
+            assert!(!digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()));
+            digits.trim_start_matches('0').to_owned()
+        };
+        let (lengths, codings) = (self.values("content-length"), self.values("transfer-encoding"));
+        match (&lengths[..], &codings[..]) {
+            ([], []) => None,
+            ([], [coding]) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => {
+                Some(Framing::Chunked)
+            }
+            ([first, more @ ..], []) => {
+                let first = number(first);
+                assert!(more.iter().all(|other| number(other) == first), "two lengths");
+                Some(Framing::Length(if first.is_empty() { 0 } else { first.parse().unwrap() }))
+            }
+            (lengths, codings) => panic!("lengths {lengths:?} and codings {codings:?}"),
+        }
+    }
+
+    fn keep_alive(&self, is_1_0: bool) -> bool {
+        let options = self.values("connection").join(",").to_ascii_lowercase();
+        let option = |name| options.split(',').any(|o| o.trim_matches([' ', '\t']) == name);
+        !option("close") && (!is_1_0 || option("keep-alive"))
+    }
 }
 
 /// The form that these headers prefer.

@@ -1,6 +1,7 @@
 //! What a service answers: see the module above.
 
-use super::{chunked, open};
+use super::{Headers, chunked, open, piece};
+use crate::framing::Framing;
 use crate::reply::{Fault, Reader};
 
 /// Reads one file of the fuzzer: a line that says how to cut, then what the service answers.
@@ -40,11 +41,7 @@ pub(crate) fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Fau
             }
             break;
         }
-        let size = match sizes.next() {
-            None | Some(0) => usize::MAX,
-            Some(&size) => size,
-        };
-        end += size.min(input.len() - end);
+        end += piece(&mut sizes).min(input.len() - end);
         start += reader.advance(&input[start..end])?;
     }
     let keeps_alive = reader.keeps_alive();
@@ -66,14 +63,9 @@ fn check(input: &[u8], outcome: &Result<Option<Outcome>, Fault>) {
     };
     let (is_1_0, headers) = loop {
         let status = std::iter::repeat_with(&mut next).find(|line| !line.is_empty()).unwrap();
-        let headers: Vec<_> = std::iter::repeat_with(&mut next)
-            .take_while(|line| !line.is_empty())
-            .map(|line| {
-                let (name, value) = line.split_once(':').expect("a colon");
-                (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_ascii_lowercase())
-            })
-            .collect();
-        assert!(headers.len() <= 64);
+        let lines = std::iter::repeat_with(&mut next).take_while(|line| !line.is_empty());
+        let headers = Headers::read(lines);
+        assert!(headers.0.len() <= 64);
         let (version, code) = status.split_at(9);
         assert!(["HTTP/1.0 ", "HTTP/1.1 "].contains(&version), "{status:?}");
         if &code[..3] == "200" {
@@ -81,36 +73,25 @@ fn check(input: &[u8], outcome: &Result<Option<Outcome>, Fault>) {
         }
         assert!(code.starts_with('1') && !code.starts_with("101"), "{status:?}");
     };
-    let values = |name: &str| -> Vec<&str> {
-        headers.iter().filter(|(n, _)| n == name).map(|(_, value)| &**value).collect()
-    };
-    let (content, length) = match (&values("content-length")[..], &values("transfer-encoding")[..])
-    {
-        ([], []) => (input[at..].to_vec(), input.len() - at),
-        ([], ["chunked"]) if !is_1_0 => chunked(&input[at..]),
-        ([first, more @ ..], []) => {
-            let number = |digits: &str| {
-                assert!(digits.chars().all(|c| c.is_ascii_digit()));
-                digits.parse::<usize>().expect("a length")
-            };
-            let length = number(first);
-            assert!(more.iter().all(|other| number(other) == length), "two lengths");
-            (input[at..at + length].to_vec(), length)
+    let framing = headers.framing(is_1_0);
+    let rest = &input[at..];
+    let (content, length) = match framing {
+        None => (rest.to_vec(), rest.len()),
+        Some(Framing::Chunked) => chunked(rest),
+        Some(Framing::Length(length)) => {
+            let length = usize::try_from(length).unwrap();
+            (rest[..length].to_vec(), length)
         }
-        (lengths, codings) => panic!("lengths {lengths:?} and codings {codings:?}"),
     };
     assert_eq!(*end, at + length, "where it ends");
     assert_eq!(*line, String::from_utf8(content).unwrap().trim_end_matches(['\r', '\n']));
-    let options = values("connection").join(",");
-    let option = |name| options.split(',').any(|option| option.trim() == name);
-    let has_end = !values("content-length").is_empty() || !values("transfer-encoding").is_empty();
-    assert_eq!(*keeps_alive, has_end && !option("close") && (!is_1_0 || option("keep-alive")));
+    assert_eq!(*keeps_alive, framing.is_some() && headers.keep_alive(is_1_0));
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
-        super::super::each_seed("reply", super::answer);
+        crate::fuzzing::each_seed("reply", super::answer);
     }
 }
