@@ -33,7 +33,7 @@ const REST: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
-    runtime::init();
+    runtime::init()?;
     let deadlines = Deadlines::start()?;
     let edge = Arc::new(Edge::new(&settings, &deadlines, shutdown.clone()));
 

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_is_heard() {
-        chassis::runtime::init();
+        chassis::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     fn what_comes_during_a_write_is_read_after_it() {
         // More than two sockets' buffers hold.
         const LONG: usize = 16 * 1024 * 1024;
-        chassis::runtime::init();
+        chassis::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let server = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();

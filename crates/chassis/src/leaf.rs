@@ -41,7 +41,7 @@ pub struct Leaf {
 ///
 /// The library cannot be told to stop listening: its listeners end with the process.
 pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::Result<()> {
-    runtime::init();
+    runtime::init()?;
     let log = Log::new(leaf.name);
     let shared = Arc::new(Shared {
         pick: leaf.pick,
