@@ -1,12 +1,20 @@
 //! The log: one JSON object a line on standard output, as `CloudWatch` likes it.
 //!
 //! Nothing is logged per request. What the network can cause over and over goes through
-//! a [`Limited`], so that a fault or an attacker cannot flood the log.
+//! a [`Limited`], so that a fault or an attacker cannot flood the log. Nobody waits for the
+//! log either: a line that cannot be written at once is dropped, and the next one that can
+//! says how many were (`dropped`).
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
-use std::sync::Mutex;
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// The longest line, in bytes, with its newline. A pipe that is ready takes so much without
+/// blocking: Linux's `PIPE_BUF` (pipe(7)).
+const MAX_LINE: usize = 4096;
 
 /// The log of one service.
 #[derive(Clone, Copy, Debug)]
@@ -21,27 +29,74 @@ impl Log {
         Self { service }
     }
 
-    /// Writes one line. Values may hold anything: they are escaped.
+    /// Writes one line, or drops it. Values may hold anything: they are escaped. A field for
+    /// which the line has no room, at most 4,096 bytes, is left out.
     pub fn event(self, event: &str, fields: &[(&str, &dyn fmt::Display)]) {
-        let mut line = self.line(SystemTime::now(), event, fields);
-        line.push('\n');
-        // One write a line, so that lines of two threads never mix. A log that nobody
-        // can read any more is no reason to stop serving.
-        let _ = std::io::stdout().write_all(line.as_bytes());
+        let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
+        output.event(std::io::stdout(), |dropped| {
+            self.line(SystemTime::now(), event, dropped, fields)
+        });
     }
 
-    fn line(self, now: SystemTime, event: &str, fields: &[(&str, &dyn fmt::Display)]) -> String {
+    fn line(
+        self,
+        now: SystemTime,
+        event: &str,
+        dropped: u64,
+        fields: &[(&str, &dyn fmt::Display)],
+    ) -> String {
         let time = humantime::format_rfc3339_millis(now);
         let mut line =
             format!(r#"{{"time":"{time}","service":"{}","event":"{event}""#, self.service);
-        for (key, value) in fields {
+        let dropped: &[(&str, &dyn fmt::Display)] =
+            if dropped > 0 { &[("dropped", &dropped)] } else { &[] };
+        for (key, value) in dropped.iter().chain(fields) {
+            let before = line.len();
             // Writing to a String does not fail.
             let _ = write!(line, r#","{key}":""#);
             let _ = write!(Escaped(&mut line), "{value}");
             line.push('"');
+            if line.len() + "\n}\n".len() > MAX_LINE {
+                line.truncate(before);
+            }
         }
-        line.push('}');
+        line.push_str("}\n");
         line
+    }
+}
+
+/// One for the process, as is its standard output.
+static OUTPUT: Mutex<Output> = Mutex::new(Output::NEW);
+
+/// What became of the lines before the next one.
+#[derive(Debug)]
+struct Output {
+    /// Dropped since the last one that was written.
+    dropped: u64,
+    /// The last one broke off: what follows begins a line of its own.
+    cut: bool,
+}
+
+impl Output {
+    const NEW: Self = Self { dropped: 0, cut: false };
+
+    /// Writes a line, which is told how many were dropped before it, or drops it.
+    fn event(&mut self, to: impl AsFd, line: impl FnOnce(u64) -> String) {
+        let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+            let line = [if self.cut { "\n" } else { "" }, &line(self.dropped)].concat();
+            // One write a line, so that lines of two processes never mix.
+            match nix::unistd::write(&to, line.as_bytes()) {
+                Ok(length) if length == line.len() => {
+                    *self = Self::NEW;
+                    return;
+                }
+                Ok(length) => self.cut |= length > 0,
+                Err(_) => {}
+            }
+        }
+        // Nobody reads, the disk is full, or the reader is gone: no reason to stop serving.
+        self.dropped += 1;
     }
 }
 
@@ -102,6 +157,8 @@ impl Limited {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -110,15 +167,70 @@ mod tests {
         let line = Log::new("name").line(
             SystemTime::UNIX_EPOCH,
             "start",
+            0,
             &[("address", &"0.0.0.0:3000"), ("cause", &nasty)],
         );
-        assert!(!line.contains('\n') && !line.contains('\u{1b}'));
+        assert_eq!(line.find('\n'), Some(line.len() - 1));
+        assert!(!line.contains('\u{1b}'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:00.000Z");
         assert_eq!(value["service"], "name");
         assert_eq!(value["event"], "start");
         assert_eq!(value["address"], "0.0.0.0:3000");
         assert_eq!(value["cause"], nasty);
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let long = "\u{1}".repeat(4000);
+        let line = Log::new("name").line(
+            SystemTime::UNIX_EPOCH,
+            "upstream failed",
+            7,
+            &[("upstream", &"name"), ("url", &long), ("cause", &"connection refused")],
+        );
+        let expected = r#"{"time":"1970-01-01T00:00:00.000Z","service":"name","event":"upstream failed","dropped":"7","upstream":"name","cause":"connection refused"}"#;
+        assert_eq!(line, format!("{expected}\n"));
+    }
+
+    /// A pipe that nobody reads takes what it has room for, and then nobody waits for it.
+    #[test]
+    fn a_line_that_cannot_be_written_is_counted() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        let mut output = Output::NEW;
+        let mut written = 0;
+        while output.dropped == 0 {
+            output.event(&write, |dropped| format!("{dropped} {}\n", "x".repeat(1000)));
+            written += 1;
+            assert!(written < 100_000, "a pipe without an end");
+        }
+        for _ in 0..9 {
+            output.event(&write, |_| unreachable!("there is no room"));
+        }
+        let mut line = vec![0; 1003 * (written - 1)];
+        read.read_exact(&mut line).unwrap();
+        assert_eq!(line.chunks(1003).filter(|line| line.starts_with(b"0 xx")).count(), written - 1);
+        for expected in ["10\n", "0\n"] {
+            output.event(&write, |dropped| format!("{dropped}\n"));
+            let mut line = vec![0; expected.len()];
+            read.read_exact(&mut line).unwrap();
+            assert_eq!(line, expected.as_bytes());
+        }
+        // Whoever read it has gone.
+        drop(read);
+        output.event(&write, |_| "lost\n".to_owned());
+        assert_eq!(output.dropped, 1);
+    }
+
+    #[test]
+    fn a_line_that_broke_off_gets_an_end() {
+        let mut output = Output { dropped: 3, cut: true };
+        let (mut read, write) = std::io::pipe().unwrap();
+        output.event(&write, |dropped| format!("{dropped}\n"));
+        drop(write);
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "\n3\n");
     }
 
     #[test]

@@ -162,6 +162,14 @@ impl Binary {
         assert_eq!(process.wait().0.code(), Some(0));
     }
 
+    /// A log that nobody reads holds nothing up, least of all its end.
+    pub fn waits_for_no_reader(&self) {
+        let (mut process, address, _log) = Process::serve_unread(&mut self.command());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+        process.signal(Signal::SIGTERM);
+        assert_eq!(process.wait().0.code(), Some(0));
+    }
+
     /// A second signal ends it at once.
     pub fn obeys_a_second_signal(&self) {
         let (mut process, _) = Process::serve(&mut self.command());
@@ -300,6 +308,7 @@ macro_rules! test_every_promise {
             drain: drains,
             drain_and_health_checks: drains_despite_health_checks,
             second_signal: obeys_a_second_signal,
+            unread_log: waits_for_no_reader,
             noise: survives,
         }
     };

@@ -2,14 +2,16 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -89,12 +91,24 @@ impl Process {
     pub fn serve(command: &mut Command) -> (Self, SocketAddr) {
         let process = Self::start(command.env("PORT", "0"));
         let start = process.line(|line| line.contains(r#""event":"start""#));
-        let start: serde_json::Value = serde_json::from_str(&start).expect("a line of JSON");
-        let addresses = start["address"].as_str().expect("an address in the start line");
-        let first = addresses.split(", ").next().expect("one at least");
-        let mut address: SocketAddr = first.parse().expect("an address");
-        address.set_ip([127, 0, 0, 1].into());
-        (process, address)
+        (process, started_at(&start))
+    }
+
+    /// The same, with a log that nobody reads once it listens, and that is full. It is read
+    /// again by whoever reads the pipe.
+    #[must_use]
+    pub fn serve_unread(command: &mut Command) -> (Self, SocketAddr, BufReader<PipeReader>) {
+        let (log, writer) = std::io::pipe().expect("a pipe");
+        let full = writer.try_clone().expect("a file");
+        let command = command.env("PORT", "0").stdin(Stdio::null()).stdout(writer);
+        let child = command.spawn().expect("the command starts");
+        // The command would keep the pipe open.
+        command.stdout(Stdio::null());
+        let process = Self { child, lines: channel().1 };
+        let (mut log, mut start) = (BufReader::new(log), String::new());
+        log.read_line(&mut start).expect("the start line");
+        fill(full);
+        (process, started_at(&start), log)
     }
 
     /// The next line of output that is as wanted.
@@ -162,6 +176,28 @@ impl Process {
             thread::sleep(Duration::from_millis(2));
         }
         panic!("process {} does not end", self.child.id());
+    }
+}
+
+/// Where a service listens on IPv4, by the line it starts with.
+fn started_at(line: &str) -> SocketAddr {
+    let start: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+    let addresses = start["address"].as_str().expect("an address in the start line");
+    let first = addresses.split(", ").next().expect("one at least");
+    let mut address: SocketAddr = first.parse().expect("an address");
+    address.set_ip([127, 0, 0, 1].into());
+    address
+}
+
+/// Writes to a pipe until it has no room for another line.
+fn fill(mut pipe: PipeWriter) {
+    loop {
+        let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {
+            return;
+        }
+        // Of which a pipe that is ready takes as many as this at once, pipe(7).
+        pipe.write_all(&[b'\n'; 4096]).expect("somebody could read it");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Too much of everything: connections, files, noise.
 
+use std::io::BufRead;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -87,6 +88,33 @@ fn noise_cannot_flood_the_log_nor_write_lines_of_its_own() {
         let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         assert_eq!(value["event"], "refused", "{line}");
     }
+}
+
+/// Whoever keeps the log from being written keeps nobody from being served.
+#[test]
+fn a_log_that_nobody_reads_is_not_waited_for() {
+    let (greeting, name) = peers();
+    let mut command = command(&greeting.url(), &name.url());
+    let (_process, address, mut log) = Process::serve_unread(&mut command);
+    let refuse = || {
+        let answer = Client::connect(address).send("noise\r\n").answer();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    };
+    refuse();
+    assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
+
+    // Read again, the log says what it is short of. One line a second comes of refusals.
+    let (sender, lines) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        while log.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let _ = sender.send(std::mem::take(&mut line));
+        }
+    });
+    eventually("the log does not go on", || {
+        refuse();
+        lines.try_iter().any(|line| line.contains(r#""dropped":""#))
+    });
 }
 
 #[test]
