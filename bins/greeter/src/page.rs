@@ -4,6 +4,7 @@
 //! nothing of a request is in it, and no service is called for it.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use crate::inflate::inflate;
 use crate::response::{Answer, Content, Status};
@@ -36,16 +37,17 @@ const PLAIN: Content = Content("text/html; charset=utf-8", headers!(""));
 const GZIP: Content = Content("text/html; charset=utf-8", headers!("Content-Encoding: gzip\r\n"));
 
 /// The page, compressed or not. Every browser takes it compressed; so it is kept, and
-/// unpacked for who does not.
+/// unpacked once for all who do not.
 pub(crate) fn answer(gzip: bool) -> Answer {
+    static UNPACKED: OnceLock<Vec<u8>> = OnceLock::new();
     let (content, body) = if gzip {
-        (GZIP, Cow::Borrowed(PACKED))
+        (GZIP, PACKED)
     } else {
         let data = &PACKED[PACKED_HEAD..PACKED.len() - PACKED_TAIL];
         // build.rs has packed it: it can be unpacked, as the test below shows.
-        (PLAIN, Cow::Owned(inflate(data).unwrap_or_default()))
+        (PLAIN, &UNPACKED.get_or_init(|| inflate(data).unwrap_or_default())[..])
     };
-    Answer { status: Status::OK, content, body }
+    Answer { status: Status::OK, content, body: Cow::Borrowed(body) }
 }
 
 #[cfg(test)]
