@@ -1,59 +1,76 @@
-//! Deadlines for sockets.
+//! Deadlines for coroutines that wait.
 //!
-//! A coroutine waiting for a socket waits for as long as it takes. What ends the wait is
-//! one thread: it shuts a socket down once its deadline has passed, the coroutine wakes
-//! to the end of its input, and asks the deadline why. Nothing is allocated, queued or
-//! locked per wait, and an idle process sleeps: may's own I/O timers take a lock and
-//! often a system call each, and wake an idle worker a hundred times a second.
+//! A coroutine waits for as long as it takes. What ends the wait is one thread: it wakes the
+//! coroutine once its deadline has passed, and the coroutine asks the deadline why it woke.
+//! An idle process sleeps. may's own timers do not do: their waits are cut to whole
+//! milliseconds, where 0 is no limit, the coroutine goes on on their thread, and those for
+//! I/O wake an idle worker a hundred times a second.
 
-use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// What ends with the deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Reading. An answer can still be written.
-    Reading,
-    /// Reading and writing.
-    Both,
-}
+use may::coroutine::{self, Coroutine};
+use may::io::{CoIo, WaitIo, WaitIoWaker};
 
-/// All watched sockets. Clones share them.
+/// What ends waits. Clones share one thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadlines(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    start: Instant,
-    sockets: Mutex<HashMap<RawFd, Arc<Watched>>>,
-    /// When the thread looks next, in milliseconds since `start`.
-    next: AtomicU64,
+    /// By when they are to be looked at: each timer once at most, and never too late.
+    queue: Mutex<BTreeMap<Key, Arc<Timer>>>,
+    ids: AtomicU64,
     thread: OnceLock<Thread>,
 }
 
-/// A socket and the time at which it is shut down.
+/// The time, and the timer's number, since two may have the same time.
+type Key = (Instant, u64);
+
+/// The time at which a coroutine wakes at the latest. It is taken away when dropped.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    stream: TcpStream,
-    /// `NEVER`, `PASSED`, or twice the milliseconds since the start, plus one for `End::Both`.
-    at: AtomicU64,
+pub(crate) struct Deadline {
+    shared: Arc<Shared>,
+    timer: Arc<Timer>,
 }
 
-const NEVER: u64 = u64::MAX;
-const PASSED: u64 = 0;
+#[derive(Debug)]
+struct Timer {
+    id: u64,
+    waiter: Waiter,
+    state: Mutex<State>,
+}
+
+/// Who is woken.
+enum Waiter {
+    /// Whoever waits for the socket.
+    Socket(WaitIoWaker),
+    /// A parked coroutine.
+    Coroutine(Coroutine),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the wait ends.
+    at: Option<Instant>,
+    /// The wait has ended.
+    passed: bool,
+    /// Its place in the queue: no later than `at`. A deadline that moves later, as most do,
+    /// leaves it where it is.
+    queued: Option<Instant>,
+}
 
 impl Deadlines {
     /// Starts the thread, which lives as long as the process.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            start: Instant::now(),
-            sockets: Mutex::default(),
-            next: AtomicU64::new(NEVER),
+            queue: Mutex::default(),
+            ids: AtomicU64::new(0),
             thread: OnceLock::new(),
         });
         let watching = shared.clone();
@@ -64,169 +81,228 @@ impl Deadlines {
         Ok(Self(shared))
     }
 
-    /// Watches a socket until [`Self::forget`].
-    pub(crate) fn watch(&self, stream: TcpStream) -> Arc<Watched> {
-        let watched = Arc::new(Watched { stream, at: AtomicU64::new(NEVER) });
-        self.0.sockets().insert(watched.as_raw_fd(), watched.clone());
-        watched
+    /// A deadline for those who wait for `io`; none yet.
+    pub(crate) fn watch<T: std::os::fd::AsRawFd>(&self, io: &CoIo<T>) -> Deadline {
+        self.deadline(Waiter::Socket(io.waker()))
     }
 
-    /// Lets go of a socket, before it is closed.
-    pub(crate) fn forget(&self, watched: &Watched) {
-        self.0.sockets().remove(&watched.as_raw_fd());
+    /// A deadline for this coroutine when it is parked; none yet.
+    pub(crate) fn watch_this(&self) -> Deadline {
+        self.deadline(Waiter::Coroutine(coroutine::current()))
     }
 
-    /// Shuts the socket down after `wait`, in place of any earlier deadline.
-    pub(crate) fn set(&self, watched: &Watched, wait: Duration, end: End) {
-        let at = self.0.now() + u64::try_from(wait.as_millis()).unwrap_or(NEVER / 4).max(1);
-        watched.at.store(at << 1 | u64::from(end == End::Both), SeqCst);
-        // Deadlines mostly move later, so the thread mostly looks soon enough.
-        if at < self.0.next.load(SeqCst) {
-            self.0.next.fetch_min(at, SeqCst);
-            if let Some(thread) = self.0.thread.get() {
-                thread.unpark();
-            }
+    /// Parks this coroutine for so long.
+    pub(crate) fn sleep(&self, time: Duration) {
+        let deadline = self.watch_this();
+        deadline.set(Instant::now() + time);
+        while !deadline.has_passed() {
+            coroutine::park();
         }
+    }
+
+    fn deadline(&self, waiter: Waiter) -> Deadline {
+        let id = self.0.ids.fetch_add(1, Relaxed);
+        let timer = Arc::new(Timer { id, waiter, state: Mutex::default() });
+        Deadline { shared: self.0.clone(), timer }
     }
 }
 
-impl Watched {
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+impl Deadline {
+    /// Wakes the coroutine at `at`, in place of any earlier deadline.
+    pub(crate) fn set(&self, at: Instant) {
+        let mut state = self.timer.state();
+        (state.at, state.passed) = (Some(at), false);
+        if state.queued.is_none_or(|queued| at < queued) {
+            self.shared.enqueue(&self.timer, &mut state, at);
+        }
+    }
+
+    /// Its number: no other has it.
+    pub(crate) fn id(&self) -> u64 {
+        self.timer.id
     }
 
     /// Takes the deadline away, passed or not.
-    pub(crate) fn clear_deadline(&self) {
-        self.at.store(NEVER, SeqCst);
+    pub(crate) fn clear(&self) {
+        let mut state = self.timer.state();
+        (state.at, state.passed) = (None, false);
     }
 
-    /// Whether the deadline has passed, and with it the socket's reading or more.
-    pub(crate) fn deadline_passed(&self) -> bool {
-        self.at.load(SeqCst) == PASSED
-    }
-
-    /// Shuts the socket down if its deadline is over; else says when it will be.
-    fn check(&self, now: u64) -> u64 {
-        let at = self.at.load(SeqCst);
-        if at == NEVER || at == PASSED {
-            return NEVER;
-        }
-        if at >> 1 > now {
-            return at >> 1;
-        }
-        // Unless its coroutine has just moved the deadline: then look again soon.
-        if self.at.compare_exchange(at, PASSED, SeqCst, SeqCst).is_err() {
-            return now + 1;
-        }
-        let how = if at & 1 == 1 { Shutdown::Both } else { Shutdown::Read };
-        // Fails if the peer is gone already, which wakes the coroutine as well.
-        let _ = self.stream.shutdown(how);
-        NEVER
+    /// Whether it has passed since it was set.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.timer.state().passed
     }
 }
 
-impl AsRawFd for Watched {
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let mut state = self.timer.state();
+        state.at = None;
+        if let Some(queued) = state.queued.take() {
+            self.shared.queue().remove(&(queued, self.timer.id));
+        }
+    }
+}
+
+impl Timer {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    fn wake(&self) {
+        match self {
+            Self::Socket(waker) => waker.wakeup(),
+            Self::Coroutine(coroutine) => coroutine.unpark(),
+        }
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiter")
     }
 }
 
 impl Shared {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER / 4)
+    // A timer's state is locked before the queue, never after it.
+    fn queue(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Timer>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sockets(&self) -> std::sync::MutexGuard<'_, HashMap<RawFd, Arc<Watched>>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives the timer its place, in place of a later one; the thread may have to look sooner.
+    fn enqueue(&self, timer: &Arc<Timer>, state: &mut State, at: Instant) {
+        let mut queue = self.queue();
+        if let Some(later) = state.queued.replace(at) {
+            queue.remove(&(later, timer.id));
+        }
+        let key = (at, timer.id);
+        queue.insert(key, timer.clone());
+        if queue.first_key_value().is_some_and(|(first, _)| *first == key)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
     }
 
     fn run(&self) {
         loop {
-            // From here on every set() unparks: a deadline this round misses gets another.
-            self.next.store(NEVER, SeqCst);
-            let now = self.now();
-            let next = self.sockets().values().map(|w| w.check(now)).min().unwrap_or(NEVER);
-            match self.next.fetch_min(next, SeqCst).min(next) {
-                NEVER => thread::park(),
+            let now = Instant::now();
+            let mut queue = self.queue();
+            match queue.first_key_value().map(|(&(at, _), _)| at) {
+                Some(at) if at <= now => {
+                    let first = queue.pop_first();
+                    drop(queue);
+                    if let Some(((queued, _), timer)) = first {
+                        self.look_at(&timer, queued, now);
+                    }
+                }
                 next => {
-                    thread::park_timeout(Duration::from_millis(next.saturating_sub(self.now())));
+                    drop(queue);
+                    match next {
+                        Some(at) => thread::park_timeout(at - now),
+                        None => thread::park(),
+                    }
                 }
             }
+        }
+    }
+
+    /// Ends the timer's wait if it is over; else the timer is queued again.
+    fn look_at(&self, timer: &Arc<Timer>, queued: Instant, now: Instant) {
+        let mut state = timer.state();
+        if state.queued != Some(queued) {
+            return; // its coroutine has just moved or dropped it
+        }
+        state.queued = None;
+        match state.at {
+            Some(at) if at <= now => {
+                (state.at, state.passed) = (None, true);
+                drop(state);
+                timer.waiter.wake();
+            }
+            Some(at) => self.enqueue(timer, &mut state, at),
+            None => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::collections::HashSet;
+
+    use may::go;
 
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_hours(1);
 
-    /// A watched socket and the peer it is connected to.
-    fn pair(deadlines: &Deadlines) -> (Arc<Watched>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (deadlines.watch(listener.accept().unwrap().0), peer)
+    /// Runs in a coroutine, with deadlines.
+    fn with<T: Send + 'static>(test: impl FnOnce(Deadlines) -> T + Send + 'static) -> T {
+        chassis::runtime::init().unwrap();
+        go!(move || test(Deadlines::start().unwrap())).join().unwrap()
     }
 
-    #[test]
-    fn a_wait_ends_at_its_deadline_and_not_before() {
-        let deadlines = Deadlines::start().unwrap();
-        let (socket, mut peer) = pair(&deadlines);
-        let start = Instant::now();
-        deadlines.set(&socket, 100 * MS, End::Reading);
-        assert_eq!(socket.stream().read(&mut [0; 8]).unwrap(), 0);
-        // The clock counts whole milliseconds.
-        assert!(start.elapsed() >= 99 * MS);
-        assert!(socket.deadline_passed());
-
-        socket.stream().write_all(b"sorry").unwrap();
-        let mut said = [0; 5];
-        peer.read_exact(&mut said).unwrap();
-        assert_eq!(&said, b"sorry");
-    }
-
-    #[test]
-    fn both_ends_writing_too() {
-        let deadlines = Deadlines::start().unwrap();
-        let (socket, peer) = pair(&deadlines);
-        deadlines.set(&socket, 50 * MS, End::Both);
-        let block = vec![0; 65536];
-        let endless = std::iter::repeat_with(|| socket.stream().write(&block));
-        assert!(endless.take(10_000).any(|written| written.is_err()));
-        assert!(socket.deadline_passed());
-        drop(peer);
-    }
-
-    #[test]
-    fn the_last_deadline_counts_whatever_came_before() {
-        let deadlines = Deadlines::start().unwrap();
-        let (early, _peer) = pair(&deadlines);
-        let (moved, mut moved_peer) = pair(&deadlines);
-        let (cleared, mut cleared_peer) = pair(&deadlines);
-        deadlines.set(&moved, 50 * MS, End::Reading);
-        deadlines.set(&moved, Duration::from_hours(1), End::Reading);
-        deadlines.set(&cleared, 50 * MS, End::Reading);
-        cleared.clear_deadline();
-        deadlines.set(&early, Duration::from_hours(1), End::Reading);
-        deadlines.set(&early, 100 * MS, End::Reading);
-        assert_eq!(early.stream().read(&mut [0; 8]).unwrap(), 0);
-        for (socket, peer) in [(&moved, &mut moved_peer), (&cleared, &mut cleared_peer)] {
-            assert!(!socket.deadline_passed());
-            peer.write_all(b"x").unwrap();
-            assert_eq!(socket.stream().read(&mut [0; 8]).unwrap(), 1);
+    fn parked_until(deadline: &Deadline) {
+        while !deadline.has_passed() {
+            coroutine::park();
         }
     }
 
     #[test]
-    fn a_forgotten_socket_is_closed() {
-        let deadlines = Deadlines::start().unwrap();
-        let (socket, mut peer) = pair(&deadlines);
-        deadlines.forget(&socket);
-        drop(socket);
-        assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+    fn a_wait_ends_at_its_deadline_and_not_before() {
+        with(|deadlines| {
+            for wait in [Duration::ZERO, MS / 10, 100 * MS] {
+                let start = Instant::now();
+                deadlines.sleep(wait);
+                assert!(start.elapsed() >= wait);
+            }
+        });
+    }
+
+    #[test]
+    fn the_last_deadline_counts_whatever_came_before() {
+        with(|deadlines| {
+            let [moved, cleared, early] = [(); 3].map(|()| deadlines.watch_this());
+            let start = Instant::now();
+            moved.set(start + 50 * MS);
+            moved.set(start + LONG);
+            cleared.set(start + 50 * MS);
+            cleared.clear();
+            early.set(start + LONG);
+            early.set(start + 100 * MS);
+            parked_until(&early);
+            assert!(start.elapsed() >= 100 * MS);
+            assert!(!moved.has_passed() && !cleared.has_passed());
+            early.set(start + LONG);
+            assert!(!early.has_passed());
+            early.set(start);
+            parked_until(&early);
+            early.clear();
+            assert!(!early.has_passed());
+        });
+    }
+
+    /// Each timer stands in the queue once at most, and not at all when it is gone.
+    #[test]
+    fn the_queue_holds_no_more_than_there_is() {
+        with(|deadlines| {
+            let all: Vec<_> = (0..100).map(|_| deadlines.watch_this()).collect();
+            let start = Instant::now();
+            for round in 1..100 {
+                for (number, deadline) in (0..).zip(&all) {
+                    deadline.set(start + LONG + MS * (number * round % 97));
+                }
+            }
+            {
+                let queue = deadlines.0.queue();
+                let ids: HashSet<_> = queue.keys().map(|(_, id)| id).collect();
+                assert_eq!((queue.len(), ids.len()), (100, 100));
+            }
+            drop(all);
+            assert!(deadlines.0.queue().is_empty());
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Which request gets which answer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use chassis::Shutdown;
@@ -21,8 +21,8 @@ use crate::{json, page};
 /// What all connections share.
 pub(crate) struct Edge {
     host: String,
-    greeting: Upstream,
-    name: Upstream,
+    greeting: Arc<Upstream>,
+    name: Arc<Upstream>,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
     /// What clients are refused for: they could fill the log with it.

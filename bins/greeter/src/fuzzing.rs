@@ -8,13 +8,14 @@ pub mod reply;
 use std::iter::Cycle;
 use std::slice::Iter;
 
-use crate::body::{Decoder, MAX_BODY};
+use crate::body::MAX_BODY;
 use crate::framing::Framing;
 use crate::negotiate::Form;
-use crate::request::{MAX_HEAD, Method, Parser, Refusal, Request, Target};
+use crate::request::{MAX_HEAD, Method, Refusal, Request, Target};
+use crate::requests::{MAX_INPUT, Next, Requests};
 
 /// The most that a client sends: enough to exceed every limit, twice.
-const MAX_INPUT: usize = 160 * 1024;
+const MAX_SENT: usize = 160 * 1024;
 
 /// Reads one file of the fuzzer: a line that says how to cut, then what the client sends.
 ///
@@ -25,10 +26,10 @@ pub fn connection(file: &[u8]) {
     let (sizes, input) = open(file);
     let whole = Feed::new(&input, &[0], usize::MAX).run();
     check(&input, &whole);
-    // At most the longest head at once, like connection.rs.
-    assert_eq!(Feed::new(&input, &sizes, MAX_HEAD).run(), whole, "cut into {sizes:?}");
+    // At most so much at once, like connection.rs.
+    assert_eq!(Feed::new(&input, &sizes, MAX_INPUT).run(), whole, "cut into {sizes:?}");
     if input.len() < 500 {
-        assert_eq!(Feed::new(&input, &[1], MAX_HEAD).run(), whole, "cut into single bytes");
+        assert_eq!(Feed::new(&input, &[1], MAX_INPUT).run(), whole, "cut into single bytes");
     }
 }
 
@@ -52,7 +53,7 @@ fn expand(input: &[u8]) -> Vec<u8> {
             Some(&last) if byte == 0xff => expanded.resize(expanded.len() + 1000, last),
             _ => expanded.push(byte),
         }
-        if expanded.len() > MAX_INPUT {
+        if expanded.len() > MAX_SENT {
             break;
         }
     }
@@ -91,13 +92,10 @@ enum End {
     NoMore,
     /// The last request asked for it.
     Close,
-    WithinHead,
-    WithinBody,
-    BadHead(Refusal),
-    BadBody(Refusal),
+    Refused(Refusal),
 }
 
-/// `connection.rs`, with a slice for a socket.
+/// A connection, with a slice for a socket.
 struct Feed<'a> {
     input: &'a [u8],
     /// `start..end` is received and not yet used.
@@ -114,59 +112,41 @@ impl<'a> Feed<'a> {
     }
 
     fn run(mut self) -> Outcome {
-        let mut requests: Vec<Found> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
+        let mut requests = Requests::default();
+        let (mut head, mut body) = (0, 0);
         let end = loop {
-            if requests.last().is_some_and(|last| !last.request.keep_alive) {
-                break End::Close;
-            }
-            match self.next() {
-                Ok(found) => requests.push(found),
-                Err(end) => break end,
+            let unused = &self.input[self.start..self.end];
+            let (used, next) = match requests.advance(unused) {
+                Ok(advanced) => advanced,
+                Err(refusal) => break End::Refused(refusal),
+            };
+            assert!(used <= unused.len(), "used more than is there");
+            self.start += used;
+            match next {
+                Next::Input(_) => {
+                    if self.fill() == 0 {
+                        let rest = &self.input[self.start..];
+                        break requests.end(rest).map_or_else(End::Refused, |()| End::NoMore);
+                    }
+                }
+                Next::Head => body = self.start,
+                Next::Request(request) => {
+                    let keep_alive = request.keep_alive;
+                    found.push(Found { request, head, body, end: self.start });
+                    head = self.start;
+                    if !keep_alive {
+                        break End::Close;
+                    }
+                }
             }
         };
-        Outcome { requests, end }
-    }
-
-    fn next(&mut self) -> Result<Found, End> {
-        if self.unused().is_empty() && self.fill() == 0 {
-            return Err(End::NoMore);
-        }
-        let head = self.start;
-        let mut parser = Parser::default();
-        let request = loop {
-            if let Some((request, length)) = parser.parse(self.unused()).map_err(End::BadHead)? {
-                self.consume(length);
-                break request;
-            }
-            if self.fill() == 0 {
-                return Err(End::WithinHead);
-            }
-        };
-
-        let body = self.start;
-        let mut decoder = Decoder::new(request.body).map_err(End::BadBody)?;
-        while !decoder.is_done() {
-            let used = decoder.advance(self.unused(), |_| {}).map_err(End::BadBody)?;
-            self.consume(used);
-            if !decoder.is_done() && self.fill() == 0 {
-                return Err(End::WithinBody);
-            }
-        }
-        Ok(Found { request, head, body, end: self.start })
-    }
-
-    fn unused(&self) -> &'a [u8] {
-        &self.input[self.start..self.end]
-    }
-
-    fn consume(&mut self, count: usize) {
-        assert!(count <= self.unused().len(), "used more than is there");
-        self.start += count;
+        Outcome { requests: found, end }
     }
 
     /// The next piece; 0 is the end of the input.
     fn fill(&mut self) -> usize {
-        let room = self.limit - self.unused().len();
+        let room = self.limit - (self.end - self.start);
         assert!(room > 0, "waits for more than may be held");
         let count = piece(&mut self.sizes).min(room).min(self.input.len() - self.end);
         self.end += count;
@@ -189,9 +169,9 @@ fn check(input: &[u8], outcome: &Outcome) {
         next = *end;
     }
     match outcome.end {
-        End::NoMore => assert_eq!(next, input.len(), "input left over"),
+        End::NoMore => assert_eq!(input[next..].trim_ascii(), b"", "input left over"),
         End::Close => assert!(!outcome.requests.is_empty()),
-        _ => {}
+        End::Refused(_) => {}
     }
 }
 

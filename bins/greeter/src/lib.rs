@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `server` | accepting connections, up to a limit |
 //! | `connection` | one connection: requests in, answers out, in order |
+//! | `requests` | its requests, one after the other; no I/O |
 //! | `request` | the grammar of a request's head; no I/O |
 //! | `negotiate` | which form of answer a client prefers; no I/O |
 //! | `response` | the bytes of an answer; no I/O |
@@ -24,6 +25,7 @@
 //! |---|---|
 //! | `upstream` | one service to call: its connections, its limits, its failures |
 //! | `reply` | the line a service answers with; no I/O |
+//! | `connect` | a new connection to it, whichever of its addresses answers |
 //! | `resolver` | host names to addresses, never on the worker |
 //!
 //! Under both: `framing` and `body`, where a message ends; `socket`, a TCP socket that parks
@@ -35,6 +37,7 @@
 
 mod body;
 mod buffer;
+mod connect;
 mod connection;
 mod deadline;
 mod edge;
@@ -47,6 +50,7 @@ mod negotiate;
 mod page;
 mod reply;
 mod request;
+mod requests;
 mod resolver;
 mod response;
 mod server;

@@ -1,20 +1,23 @@
 //! Host names to addresses, never on the worker: getaddrinfo(3) blocks.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use may::sync::{Condvar, Mutex};
+use may::coroutine::{self, Coroutine};
 use ureq::http::Uri;
+
+use crate::deadline::Deadlines;
 
 /// How long an address is used before it is looked up again, in the background. Service
 /// Connect's names are lines in /etc/hosts and never change while a task lives.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// getaddrinfo(3), or a test's.
-type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+pub(crate) type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// The addresses of one host.
 pub(crate) struct Resolver {
@@ -24,7 +27,6 @@ pub(crate) struct Resolver {
     is_address: bool,
     get_addresses: GetAddresses,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -36,6 +38,8 @@ struct State {
     looked_up: Option<Instant>,
     /// One look-up at a time: a name server that hangs costs one thread.
     looking: bool,
+    /// Who is parked until it ends, by the number of their deadline.
+    waiting: BTreeMap<u64, Coroutine>,
 }
 
 impl Resolver {
@@ -44,26 +48,28 @@ impl Resolver {
         Self::with(url, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
-    fn with(url: &Uri, get_addresses: GetAddresses) -> Arc<Self> {
+    /// The same with another getaddrinfo.
+    pub(crate) fn with(url: &Uri, get_addresses: GetAddresses) -> Arc<Self> {
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_u16().unwrap_or(80);
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
         let is_address = addresses.is_some();
         let state = State { addresses, ..State::default() };
-        Arc::new(Self {
-            host,
-            port,
-            is_address,
-            get_addresses,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        })
+        Arc::new(Self { host, port, is_address, get_addresses, state: Mutex::new(state) })
     }
 
-    /// The addresses, at least one. Waits only when none are known yet.
-    pub(crate) fn resolve(self: &Arc<Self>, wait: Duration) -> io::Result<Arc<[SocketAddr]>> {
-        let start = Instant::now();
+    /// The addresses, at least one. Waits only when none are known yet, until `end`, and in a
+    /// coroutine only.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` at `end`; `NotFound` with the cause.
+    pub(crate) fn resolve(
+        self: &Arc<Self>,
+        deadlines: &Deadlines,
+        end: Instant,
+    ) -> io::Result<Arc<[SocketAddr]>> {
         let mut state = self.lock();
         if !state.looking && !self.is_fresh(&state) {
             state.looking = true;
@@ -74,25 +80,37 @@ impl Resolver {
                 state.error = Some(error.to_string());
             }
         }
-        loop {
-            if let Some(addresses) = &state.addresses {
-                return Ok(addresses.clone());
+        if state.addresses.is_none() && state.looking {
+            let deadline = deadlines.watch_this();
+            deadline.set(end);
+            while state.addresses.is_none() && state.looking && !deadline.has_passed() {
+                state.waiting.insert(deadline.id(), coroutine::current());
+                drop(state);
+                coroutine::park();
+                state = self.lock();
             }
-            if !state.looking {
-                let cause = state.error.as_deref().unwrap_or("no address");
-                let text = format!("cannot look up {}: {cause}", self.host);
-                return Err(io::Error::new(io::ErrorKind::NotFound, text));
-            }
-            let left = wait.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                let text = format!("looking up {} takes too long", self.host);
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-            }
-            state = match self.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            state.waiting.remove(&deadline.id());
         }
+        if let Some(addresses) = &state.addresses {
+            return Ok(addresses.clone());
+        }
+        let (kind, text) = if state.looking {
+            (io::ErrorKind::TimedOut, format!("looking up {} takes too long", self.host))
+        } else {
+            let cause = state.error.as_deref().unwrap_or("no address");
+            (io::ErrorKind::NotFound, format!("cannot look up {}: {cause}", self.host))
+        };
+        Err(io::Error::new(kind, text))
+    }
+
+    /// For a host that has these addresses for ten seconds to come.
+    #[cfg(test)]
+    pub(crate) fn knowing(url: &Uri, addresses: &[SocketAddr]) -> Arc<Self> {
+        let resolver = Self::new(url);
+        let mut state = resolver.lock();
+        (state.addresses, state.looked_up) = (Some(addresses.into()), Some(Instant::now()));
+        drop(state);
+        resolver
     }
 
     fn is_fresh(&self, state: &State) -> bool {
@@ -110,23 +128,44 @@ impl Resolver {
         }
         state.looked_up = Some(Instant::now());
         state.looking = false;
-        drop(state);
-        self.changed.notify_all();
+        for (_, waiting) in std::mem::take(&mut state.waiting) {
+            waiting.unpark();
+        }
     }
 
-    fn lock(&self) -> may::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Barrier, LazyLock};
+
+    use may::go;
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// Resolves in a coroutine.
+    fn wait(resolver: &Arc<Resolver>, time: Duration) -> io::Result<Arc<[SocketAddr]>> {
+        begin(resolver, time).join().unwrap()
+    }
+
+    fn begin(
+        resolver: &Arc<Resolver>,
+        time: Duration,
+    ) -> coroutine::JoinHandle<io::Result<Arc<[SocketAddr]>>> {
+        static DEADLINES: LazyLock<Deadlines> = LazyLock::new(|| Deadlines::start().unwrap());
+        chassis::runtime::init().unwrap();
+        let resolver = resolver.clone();
+        go!(move || resolver.resolve(&DEADLINES, Instant::now() + time))
+    }
+
     fn resolve(url: &'static str) -> io::Result<Arc<[SocketAddr]>> {
-        Resolver::new(&Uri::from_static(url)).resolve(Duration::from_secs(30))
+        wait(&Resolver::new(&Uri::from_static(url)), LONG)
     }
 
     #[test]
@@ -148,29 +187,28 @@ mod tests {
         assert!(error.to_string().starts_with("cannot look up no-such-host.invalid: "), "{error}");
     }
 
-    /// A name server that hangs: everybody who waits gives up in time, one thread waits
-    /// on, and what it finds is found by the next.
+    /// A name server that is silent: everybody who waits gives up in time, however little
+    /// that is, one thread waits on, and what it finds is found by the next.
     #[test]
     fn a_look_up_that_hangs_holds_nobody() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
+        static ANSWER: Barrier = Barrier::new(2);
         let resolver = Resolver::with(&Uri::from_static("http://slow.test:83"), |_, port| {
             ASKED.fetch_add(1, SeqCst);
-            thread::sleep(Duration::from_secs(1));
+            ANSWER.wait();
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
         });
-        let waiting: Vec<_> = (0..8)
-            .map(|_| {
-                let resolver = resolver.clone();
-                thread::spawn(move || resolver.resolve(Duration::from_millis(100)))
-            })
-            .collect();
+        let times = [0, 1, 300, 999, 1000, 100_000].map(Duration::from_micros);
+        let waiting: Vec<_> = times.into_iter().map(|time| begin(&resolver, time)).collect();
         for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             assert_eq!(error.to_string(), "looking up slow.test takes too long");
         }
-        let found = resolver.resolve(Duration::from_secs(30)).unwrap();
-        assert_eq!(*found, ["127.0.0.1:83".parse().unwrap()]);
+        assert!(resolver.lock().waiting.is_empty());
+        let waiting = begin(&resolver, LONG);
+        ANSWER.wait();
+        assert_eq!(*waiting.join().unwrap().unwrap(), ["127.0.0.1:83".parse().unwrap()]);
         assert_eq!(ASKED.load(SeqCst), 1);
     }
 }

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chassis::log::Limited;
-use chassis::{Port, Shutdown, port, runtime, shutdown};
-use may::coroutine;
+use chassis::runtime::{self, Turns};
+use chassis::{Port, Shutdown, healthcheck, port, shutdown};
 use may::go;
 use may::io::{CoIo, WaitIo};
+use socket2::SockRef;
 
 use crate::LOG;
-use crate::connection;
+use crate::connection::{self, Limits};
 use crate::deadline::Deadlines;
 use crate::edge::Edge;
 use crate::settings::Settings;
@@ -22,6 +23,14 @@ use crate::socket::Socket;
 
 /// Connections over the limit that are answered 503 at a time; more are just closed.
 const TURNED_AWAY: usize = 64;
+
+/// Container health checks over the limit that are served at a time: ECS ends a task whose
+/// checks fail, and one that is full is well. A check takes a connection, every 5 s.
+const CHECKS: usize = 4;
+
+/// The most that the kernel holds of answers which a client does not read, in bytes; Linux
+/// takes twice as many with its own book-keeping. Without a limit it is 4 MiB and more.
+const UNREAD: usize = 32 * 1024;
 
 /// At the drain's limit, the requests then in flight have this long: a greeting's budget
 /// and the time to write it.
@@ -41,13 +50,14 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     let server = Arc::new(Server {
         edge: edge.clone(),
         deadlines,
-        connections: AtomicUsize::new(0),
-        max_connections: settings.max_connections,
+        served: Places::new(settings.max_connections),
+        turned_away: Places::new(TURNED_AWAY),
+        checks: Places::new(CHECKS),
         accept_failed: Limited::new(),
     });
     let listeners = ports
         .into_iter()
-        .map(|port| Ok(Arc::new(CoIo::new(port.listen()?)?)))
+        .map(|port| Ok(Arc::new(CoIo::new(listen(port, settings.limits)?)?)))
         .collect::<io::Result<Vec<_>>>()?;
     for listener in &listeners {
         let (server, listener) = (server.clone(), listener.clone());
@@ -70,28 +80,44 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     Ok(())
 }
 
+/// Listens. Connections inherit what is set here.
+fn listen(port: Port, limits: Limits) -> io::Result<TcpListener> {
+    let listener = port.listen()?;
+    let socket = SockRef::from(&listener);
+    socket.set_send_buffer_size(UNREAD)?;
+    // Whoever does not read loses the connection, even when all that is to be said is written
+    // and the connection is closed here (tcp(7)).
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limits.send))?;
+    Ok(listener)
+}
+
 struct Server {
     edge: Arc<Edge>,
     deadlines: Deadlines,
-    connections: AtomicUsize,
-    max_connections: usize,
+    served: Arc<Places>,
+    turned_away: Arc<Places>,
+    checks: Arc<Places>,
     accept_failed: Limited,
 }
 
 impl Server {
-    fn accept_all(self: &Arc<Self>, listener: &CoIo<TcpListener>) {
+    fn accept_all(&self, listener: &CoIo<TcpListener>) {
+        let turns = Turns::default();
         loop {
             match listener.inner().accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = self.start(stream) {
                         self.rest(&error);
                     }
+                    turns.count();
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         listener.wait_io();
+                        turns.waited();
                     }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => turns.count(),
                     // Shut down: see run().
                     ErrorKind::InvalidInput => return,
                     _ => self.rest(&error),
@@ -100,39 +126,54 @@ impl Server {
         }
     }
 
-    fn start(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
-        let place = Place::take(self);
-        let serve = match place.number {
-            number if number <= self.max_connections => connection::serve,
-            number if number <= self.max_connections + TURNED_AWAY => connection::turn_away,
-            _ => return Ok(()),
+    fn start(&self, stream: TcpStream) -> io::Result<()> {
+        let is_check = || stream.local_addr().is_ok_and(healthcheck::is_check);
+        let (place, serve): (_, fn(_, &_)) = if let Some(place) = self.served.take() {
+            (place, connection::serve)
+        } else if let Some(place) = self.checks.take().filter(|_| is_check()) {
+            (place, connection::serve)
+        } else if let Some(place) = self.turned_away.take() {
+            (place, connection::turn_away)
+        } else {
+            return Ok(());
         };
-        let socket = Socket::new(stream, &self.deadlines)?;
-        go!(move || serve(socket, &place.server.edge));
+        let (socket, edge) = (Socket::new(stream, &self.deadlines)?, self.edge.clone());
+        go!(move || {
+            let _place = place;
+            serve(socket, &edge);
+        });
         Ok(())
     }
 
     fn rest(&self, error: &io::Error) {
         self.accept_failed.event(LOG, "accept failed", &[("cause", error)]);
-        coroutine::sleep(REST);
+        self.deadlines.sleep(REST);
     }
 }
 
-/// A connection's place among those open.
-struct Place {
-    server: Arc<Server>,
-    number: usize,
+/// So many connections at a time.
+struct Places {
+    limit: usize,
+    taken: AtomicUsize,
 }
 
-impl Place {
-    fn take(server: &Arc<Server>) -> Self {
-        let number = server.connections.fetch_add(1, Relaxed) + 1;
-        Self { server: server.clone(), number }
+/// One of them, until dropped.
+struct Place(Arc<Places>);
+
+impl Places {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let place = Place(self.clone());
+        // Counted before it is looked at: dropped, it gives back what it took.
+        (self.taken.fetch_add(1, Relaxed) < self.limit).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.server.connections.fetch_sub(1, Relaxed);
+        self.0.taken.fetch_sub(1, Relaxed);
     }
 }

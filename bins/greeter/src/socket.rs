@@ -4,18 +4,25 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chassis::runtime::Turns;
 use may::io::{CoIo, WaitIo};
 use nix::errno::Errno;
+use socket2::{Domain, Protocol, SockRef, Type};
 
-use crate::deadline::{Deadlines, End, Watched};
+use crate::deadline::{Deadline, Deadlines};
 
 /// A connected socket with a deadline. To be used inside a coroutine only.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    io: CoIo<Arc<Watched>>,
-    deadlines: Deadlines,
+    io: CoIo<Arc<TcpStream>>,
+    /// Closed behind `io`, which takes its number out of epoll as it is dropped: by then the
+    /// number could be another connection's, accepted by another thread.
+    stream: Arc<TcpStream>,
+    deadline: Deadline,
+    /// What was done since the last wait.
+    turns: Turns,
     /// The last read took all there was: the next one waits before it tries.
     drained: AtomicBool,
     /// An event said that the peer is done: no other event may follow, only a read tells.
@@ -38,69 +45,71 @@ impl Socket {
     pub(crate) fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
         // Fails if the peer is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
-        let watched = deadlines.watch(stream);
-        match CoIo::new(watched.clone()) {
-            Ok(io) => Ok(Self {
-                io,
-                deadlines: deadlines.clone(),
-                drained: AtomicBool::new(false),
-                ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
-            }),
-            Err(error) => {
-                deadlines.forget(&watched);
-                Err(error.into())
-            }
-        }
+        let stream = Arc::new(stream);
+        let io = CoIo::new(stream.clone())?;
+        Ok(Self {
+            deadline: deadlines.watch(&io),
+            io,
+            stream,
+            turns: Turns::default(),
+            drained: AtomicBool::new(false),
+            ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
+        })
     }
 
-    /// Connects, and sets the deadline, which is there to stay.
-    pub(crate) fn connect(
-        address: SocketAddr,
-        wait: Duration,
-        deadlines: &Deadlines,
-    ) -> io::Result<Self> {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    /// Begins to connect: [`Self::wait_until_connected`] says what comes of it.
+    pub(crate) fn connect(address: SocketAddr, deadlines: &Deadlines) -> io::Result<Self> {
+        let family = Domain::for_address(address);
+        let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        let connected = match socket.connect(&address.into()) {
-            Ok(()) => true,
-            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => false,
-            Err(error) => return Err(error),
-        };
-        let socket = Self::new(socket.into(), deadlines)?;
-        socket.set_deadline(wait, End::Both);
-        if !connected {
-            socket.wait_until_connected()?;
-        }
-        Ok(socket)
-    }
-
-    fn wait_until_connected(&self) -> io::Result<()> {
-        loop {
-            self.wait();
-            if self.deadline_passed() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            if let Some(error) = self.stream().take_error()? {
-                return Err(error);
-            }
-            if self.stream().peer_addr().is_ok() {
-                return Ok(());
-            }
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
+            _ => Self::new(socket.into(), deadlines),
         }
     }
 
-    /// Ends what `end` says once `wait` is over, in place of any earlier deadline.
-    pub(crate) fn set_deadline(&self, wait: Duration, end: End) {
-        self.deadlines.set(self.io.inner(), wait, end);
+    /// Waits until the connection is there.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` once the deadline has passed, and it may still come; what the kernel says.
+    pub(crate) fn wait_until_connected(&self) -> io::Result<()> {
+        while !self.is_connected()? {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is there by now.
+    ///
+    /// # Errors
+    ///
+    /// It will never be: what the kernel says.
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        match self.stream.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(self.stream.peer_addr().is_ok()),
+        }
+    }
+
+    /// The other end's address.
+    #[cfg(test)]
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.stream.peer_addr().unwrap()
+    }
+
+    /// Ends waits once `wait` is over, in place of any earlier deadline.
+    pub(crate) fn set_deadline(&self, wait: Duration) {
+        self.set_deadline_at(Instant::now() + wait);
+    }
+
+    /// The same, at a point in time.
+    pub(crate) fn set_deadline_at(&self, at: Instant) {
+        self.deadline.set(at);
     }
 
     pub(crate) fn clear_deadline(&self) {
-        self.io.inner().clear_deadline();
-    }
-
-    pub(crate) fn deadline_passed(&self) -> bool {
-        self.io.inner().deadline_passed()
+        self.deadline.clear();
     }
 
     /// Waits for bytes. 0 is the end of input.
@@ -110,14 +119,11 @@ impl Socket {
     /// `TimedOut` once the deadline has passed; what the kernel says.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.drained.load(Relaxed) {
-            self.wait();
+            self.wait()?;
         }
-        let count = self.wait_for(|| self.stream().read(buffer))?;
+        let count = self.wait_for(|| (&*self.stream).read(buffer))?;
         // See epoll(7), "do I need to continuously read until EAGAIN".
         self.drained.store(count < buffer.len() && !self.ended.load(Relaxed), Relaxed);
-        if count == 0 && self.deadline_passed() {
-            return Err(ErrorKind::TimedOut.into());
-        }
         Ok(count)
     }
 
@@ -128,11 +134,9 @@ impl Socket {
     /// `TimedOut` once the deadline has passed; what the kernel says.
     pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.wait_for(|| self.stream().write(bytes)) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = &bytes[count..],
-                Err(_) if self.deadline_passed() => return Err(ErrorKind::TimedOut.into()),
-                Err(error) => return Err(error),
+            match self.wait_for(|| (&*self.stream).write(bytes))? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                count => bytes = &bytes[count..],
             }
         }
         Ok(())
@@ -148,33 +152,42 @@ impl Socket {
         }
         // An event may also be that of bytes which were read before it came.
         self.heard(events);
-        let peeked = self.stream().peek(&mut [0]);
+        let peeked = self.stream.peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Tells the peer that nothing more will be written.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        self.stream().shutdown(Shutdown::Write)
+        self.stream.shutdown(Shutdown::Write)
     }
 
-    fn stream(&self) -> &TcpStream {
-        self.io.inner().stream()
+    /// Closes, and has the kernel forget what the peer has not read: it would keep it, and
+    /// offer it for minutes, to somebody who does not read.
+    pub(crate) fn reset(self) {
+        // Fails if the peer is gone already, and all that was for it too.
+        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
 
     fn wait_for<T>(&self, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match operation() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result,
+                result => {
+                    // Whoever finds every read and write ready must not keep the worker.
+                    self.turns.count();
+                    return result;
+                }
             }
         }
     }
 
     /// Waits for an event, of those since the last wait. It may be for the other direction:
     /// whoever waited to write has also heard that there is something to read.
-    fn wait(&self) {
+    fn wait(&self) -> io::Result<()> {
         self.heard(self.io.wait_io());
+        self.turns.waited();
+        if self.deadline.has_passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     fn heard(&self, events: usize) {
@@ -182,12 +195,6 @@ impl Socket {
         if events & END != 0 {
             self.ended.store(true, Relaxed);
         }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.deadlines.forget(self.io.inner());
     }
 }
 
@@ -243,7 +250,7 @@ mod tests {
         let (stream, mut peer) = pair();
         let server = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
-            socket.set_deadline(Duration::from_secs(30), End::Both);
+            socket.set_deadline(Duration::from_secs(30));
             let mut buffer = [0; 64];
             assert_eq!(socket.read(&mut buffer).unwrap(), 1);
             socket.write_all(&vec![b'x'; LONG]).unwrap();
@@ -259,5 +266,72 @@ mod tests {
         peer.read_exact(&mut last).unwrap();
         assert_eq!(last, *b"b");
         server.join().unwrap();
+    }
+
+    /// A wait ends at its deadline, whichever it is for, and the socket can still be used.
+    #[test]
+    fn a_deadline_ends_a_wait_and_no_more() {
+        const WAIT: Duration = Duration::from_millis(50);
+        chassis::runtime::init().unwrap();
+        let (stream, mut peer) = pair();
+        let waits = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            let start = Instant::now();
+            socket.set_deadline(WAIT);
+            let error = socket.read(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert!(start.elapsed() >= WAIT);
+
+            socket.set_deadline(Duration::from_hours(1));
+            socket.write_all(b"sorry").unwrap();
+            let mut said = [0; 5];
+            peer.read_exact(&mut said).unwrap();
+            peer.write_all(&said).unwrap();
+            assert_eq!(socket.read(&mut [0; 8]).unwrap(), 5);
+
+            socket.set_deadline(WAIT);
+            let block = vec![0; 65536];
+            let endless = std::iter::repeat_with(|| socket.write_all(&block));
+            let error = endless.take(10_000).find_map(Result::err).expect("nobody reads it");
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+
+            socket.reset();
+            let mut rest = Vec::new();
+            let error = peer.read_to_end(&mut rest).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        });
+        waits.join().unwrap();
+    }
+
+    /// The number of a socket that is dropped is free for another only once epoll has
+    /// forgotten it: else another thread, which gets the number in between, loses its own
+    /// connection out of epoll, for ever.
+    #[test]
+    fn a_number_is_free_only_when_epoll_has_forgotten_it() {
+        chassis::runtime::init().unwrap();
+        let deadlines = Deadlines::start().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let churn = {
+            let (deadlines, stop) = (deadlines.clone(), stop.clone());
+            go!(move || {
+                while !stop.load(Relaxed) {
+                    drop(Socket::new(pair().0, &deadlines).unwrap());
+                    chassis::runtime::give_way();
+                }
+            })
+        };
+        // On this thread numbers are taken as soon as they are free.
+        for _ in 0..2000 {
+            let (stream, mut peer) = pair();
+            let socket = Socket::new(stream, &deadlines).unwrap();
+            peer.write_all(b"a").unwrap();
+            let hears = go!(move || {
+                socket.set_deadline(Duration::from_secs(30));
+                socket.wait()
+            });
+            hears.join().unwrap().expect("the byte is heard");
+        }
+        stop.store(true, Relaxed);
+        churn.join().unwrap();
     }
 }

@@ -13,20 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chassis::log::Limited;
+use may::coroutine::JoinHandle;
+use may::go;
 use ureq::http::Uri;
 
 use crate::LOG;
 use crate::buffer::Buffer;
-use crate::deadline::{Deadlines, End};
+use crate::connect::Connector;
+use crate::deadline::Deadlines;
 use crate::reply::{self, Reader};
 use crate::resolver::Resolver;
 use crate::response::Status;
 use crate::socket::Socket;
 
-/// A whole greeting may take this long.
+/// A whole greeting may take this long, whatever has to be done for it.
 const BUDGET: Duration = Duration::from_secs(2);
-/// Connecting may take this long.
-const CONNECT: Duration = Duration::from_millis(500);
 /// A connection is used this long at most. Where balancing is per connection (Service
 /// Connect in TCP mode) traffic so reaches the tasks of a scale-out.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -57,8 +58,7 @@ pub(crate) struct Upstream {
     url: Uri,
     /// Every request's head, up to what is passed on.
     head: Box<[u8]>,
-    resolver: Arc<Resolver>,
-    deadlines: Deadlines,
+    connector: Connector,
     /// Connections for the next calls. The last one back goes first, so that those which are
     /// not needed grow old.
     kept: Mutex<VecDeque<Connection>>,
@@ -73,55 +73,64 @@ struct Connection {
 }
 
 impl Upstream {
-    pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Self {
+    pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Arc<Self> {
+        let resolver = Resolver::new(&url);
+        Self::with(name, url, Connector::new(resolver, deadlines))
+    }
+
+    fn with(name: &'static str, url: Uri, connector: Connector) -> Arc<Self> {
         let host = url.authority().map_or("", |authority| authority.as_str());
         let agent = concat!("greeter/", env!("CARGO_PKG_VERSION"));
         // A leaf takes 16 headers: none here that says nothing.
         let head =
             format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {agent}\r\n", url.path());
-        Self {
+        Arc::new(Self {
             name,
-            resolver: Resolver::new(&url),
+            connector,
             url,
             head: head.into_bytes().into(),
-            deadlines,
             kept: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             failed: Limited::new(),
-        }
+        })
     }
 
-    /// Asks the service for its line, and does not wait for it. These header lines are
-    /// passed on; `now` is when the call begins.
-    pub(crate) fn ask(&self, passed_on: &[u8], now: Instant) -> Call<'_> {
+    /// Asks the service for its line, and waits for nothing: where there is no connection, a
+    /// coroutine makes one. These header lines are passed on; `start` is when the greeting
+    /// began.
+    pub(crate) fn ask(self: &Arc<Self>, passed_on: &[u8], start: Instant) -> Call {
         let others = self.in_flight.fetch_add(1, Relaxed);
-        let in_flight = InFlight(&self.in_flight);
+        let in_flight = InFlight(self.clone());
         let request = [&*self.head, passed_on, b"\r\n"].concat();
-        let sent =
-            if others < MAX_IN_FLIGHT { self.send(&request, now) } else { Err(Fault::TooMany) };
-        Call { upstream: self, request, start: now, sent, _in_flight: in_flight }
+        let end = start + BUDGET;
+        let state = if others >= MAX_IN_FLIGHT {
+            Asked::Not(Fault::TooMany)
+        } else if let Some(connection) = self.send_kept(&request, start, end) {
+            Asked::Kept(connection, request)
+        } else {
+            let this = self.clone();
+            Asked::Anew(go!(move || this.call_anew(&request, end)))
+        };
+        Call { in_flight, end, state }
     }
 
-    fn send(&self, request: &[u8], now: Instant) -> Result<Sent, Fault> {
-        if let Some(connection) = self.take(now) {
-            connection.socket.set_deadline(BUDGET, End::Both);
-            if connection.socket.write_all(request).is_ok() {
-                return Ok(Sent { connection, is_new: false });
-            }
-        }
-        self.send_anew(request, now)
+    /// A kept connection on which the request was sent, if one takes it.
+    fn send_kept(&self, request: &[u8], now: Instant, end: Instant) -> Option<Connection> {
+        let connection = self.take(now)?;
+        connection.socket.set_deadline_at(end);
+        connection.socket.write_all(request).is_ok().then_some(connection)
     }
 
-    fn send_anew(&self, request: &[u8], start: Instant) -> Result<Sent, Fault> {
-        let connection = Connection { socket: self.connect(start)?, opened: start };
-        connection.socket.set_deadline(left(start)?, End::Both);
-        connection.socket.write_all(request)?;
-        Ok(Sent { connection, is_new: true })
+    /// A whole call on a new connection.
+    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, Fault> {
+        let socket = self.connector.connect(end)?;
+        socket.set_deadline_at(end);
+        socket.write_all(request)?;
+        self.receive(Connection { socket, opened: Instant::now() }, false)
     }
 
-    /// Waits for the answer to what was sent.
-    fn receive(&self, sent: Sent, start: Instant) -> Result<String, Fault> {
-        let Sent { connection, is_new } = sent;
+    /// Waits for the answer to what was sent, perhaps on a connection that had died.
+    fn receive(&self, connection: Connection, may_be_dead: bool) -> Result<String, Fault> {
         let mut input = Buffer::default();
         let mut reader = Reader::default();
         let mut answered = false;
@@ -137,32 +146,14 @@ impl Upstream {
                 }
                 Err(error) => error,
             };
-            let stale = !is_new && !answered && error.kind() != ErrorKind::TimedOut;
+            let stale = may_be_dead && !answered && error.kind() != ErrorKind::TimedOut;
             return Err(if stale { Fault::Stale(error) } else { Fault::Io(error) });
         }
         // Whoever says more than was asked is not asked again there.
         if reader.keeps_alive() && input.unused().is_empty() {
-            self.keep(connection, start);
+            self.keep(connection);
         }
         reader.line().map_err(Fault::Answer)
-    }
-
-    /// Tries the host's addresses in order, within the time that connecting may take.
-    fn connect(&self, start: Instant) -> io::Result<Socket> {
-        let addresses = self.resolver.resolve(left(start)?)?;
-        let resolved = Instant::now();
-        let mut last = io::Error::from(ErrorKind::TimedOut);
-        for &address in addresses.iter() {
-            let wait = CONNECT.saturating_sub(resolved.elapsed()).min(left(start)?);
-            if wait.is_zero() {
-                break;
-            }
-            match Socket::connect(address, wait, &self.deadlines) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     /// A kept connection, unless all are too old or dead.
@@ -175,8 +166,9 @@ impl Upstream {
         }
     }
 
-    fn keep(&self, connection: Connection, now: Instant) {
+    fn keep(&self, connection: Connection) {
         connection.socket.clear_deadline();
+        let now = Instant::now();
         let mut kept = self.kept();
         kept.push_back(connection);
         while kept.front().is_some_and(|c| c.age(now) >= MAX_AGE) {
@@ -204,53 +196,52 @@ impl Connection {
 }
 
 /// A call under way.
-pub(crate) struct Call<'a> {
-    upstream: &'a Upstream,
-    request: Vec<u8>,
-    start: Instant,
-    sent: Result<Sent, Fault>,
-    _in_flight: InFlight<'a>,
+pub(crate) struct Call {
+    in_flight: InFlight,
+    /// When its time is over.
+    end: Instant,
+    state: Asked,
 }
 
-/// A request that was written.
-struct Sent {
-    connection: Connection,
-    is_new: bool,
+/// How the service was asked.
+enum Asked {
+    Not(Fault),
+    /// On a connection that was kept; the request, should it have died.
+    Kept(Connection, Vec<u8>),
+    /// By a coroutine, which has to connect first.
+    Anew(JoinHandle<Result<String, Fault>>),
 }
 
-impl Call<'_> {
+impl Call {
     /// Waits for the service's line.
     pub(crate) fn answer(self) -> Result<String, Failure> {
-        let Self { upstream, request, start, sent, .. } = self;
-        let mut answer = sent.and_then(|sent| upstream.receive(sent, start));
-        if let Err(Fault::Stale(_)) = answer {
-            let sent = upstream.send_anew(&request, start);
-            answer = sent.and_then(|sent| upstream.receive(sent, start));
-        }
+        let upstream = &self.in_flight.0;
+        let answer = match self.state {
+            Asked::Not(fault) => Err(fault),
+            Asked::Kept(connection, request) => match upstream.receive(connection, true) {
+                Err(Fault::Stale(_)) => upstream.call_anew(&request, self.end),
+                answer => answer,
+            },
+            Asked::Anew(call) => call.join().unwrap_or(Err(Fault::Panic)),
+        };
         answer.map_err(|fault| upstream.failure(fault))
     }
 }
 
 /// One of the calls that are counted.
-struct InFlight<'a>(&'a AtomicUsize);
+struct InFlight(Arc<Upstream>);
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The time that a call has left; an error when that is none.
-fn left(start: Instant) -> io::Result<Duration> {
-    match BUDGET.saturating_sub(start.elapsed()) {
-        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
-        left => Ok(left),
+        self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
 /// What may go wrong with a call.
 enum Fault {
     TooMany,
+    /// A bug in here, in a debug build: what ships ends with it.
+    Panic,
     /// A kept connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
     Io(io::Error),
@@ -268,6 +259,7 @@ impl Fault {
     fn describe(self) -> (Status, String) {
         let gateway = |text: &str| (Status::BAD_GATEWAY, text.to_owned());
         match self {
+            Self::Panic => gateway("the call panicked"),
             Self::TooMany => (Status::UNAVAILABLE, "too many calls in flight".to_owned()),
             Self::Answer(cause) => (Status::BAD_GATEWAY, cause.into_owned()),
             Self::Stale(error) | Self::Io(error) => match error.kind() {
@@ -280,5 +272,76 @@ impl Fault {
                 _ => (Status::BAD_GATEWAY, error.to_string()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::SocketAddr;
+    use std::sync::Barrier;
+
+    use harness::Peer;
+    use harness::peer::{ok, read_request};
+
+    use super::*;
+
+    /// Runs in a coroutine.
+    fn with<T: Send + 'static>(test: impl FnOnce(Deadlines) -> T + Send + 'static) -> T {
+        chassis::runtime::init().unwrap();
+        go!(move || test(Deadlines::start().unwrap())).join().unwrap()
+    }
+
+    fn line(call: Call) -> String {
+        call.answer().unwrap_or_else(|failure| failure.to_string())
+    }
+
+    /// The first host is found only once the second service has been asked.
+    #[test]
+    fn one_is_asked_while_the_other_is_looked_up() {
+        static ASKED: Barrier = Barrier::new(2);
+        let name = Peer::start(|_, mut stream| {
+            while read_request(&mut stream).is_some() {
+                ASKED.wait();
+                let _ = stream.write_all(&ok("Emelia (name-1)"));
+            }
+        });
+        let greeting = Peer::saying("Hello (greeting-1)");
+        let lines = with(move |deadlines| {
+            let url = format!("http://slow.test:{}", greeting.address().port());
+            let url: Uri = url.parse().unwrap();
+            let resolver = Resolver::with(&url, |_, port| {
+                ASKED.wait();
+                Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+            });
+            let connector = Connector::new(resolver, deadlines.clone());
+            let greeting = Upstream::with("greeting", url, connector);
+            let name = Upstream::new("name", name.url().parse().unwrap(), deadlines);
+            let start = Instant::now();
+            [greeting.ask(b"", start), name.ask(b"", start)].map(line)
+        });
+        assert_eq!(lines, ["Hello (greeting-1)", "Emelia (name-1)"]);
+    }
+
+    /// What is left of a greeting's time holds on a kept connection too.
+    #[test]
+    fn the_budget_is_one_for_all() {
+        let name = Peer::start(|number, mut stream| {
+            while read_request(&mut stream).is_some() {
+                let _ = stream.write_all(&ok(&format!("Emelia (name-{number})")));
+                // The next request gets no answer.
+                let _ = read_request(&mut stream);
+                std::thread::sleep(BUDGET / 2);
+                let _ = stream.write_all(&ok("too late"));
+            }
+        });
+        let url = name.url();
+        let lines = with(move |deadlines| {
+            let name = Upstream::new("name", url.parse().unwrap(), deadlines);
+            let start = Instant::now();
+            [start, start.checked_sub(BUDGET).unwrap()].map(|start| line(name.ask(b"", start)))
+        });
+        let late = format!("name ({}/): no answer in time", name.url());
+        assert_eq!(lines, ["Emelia (name-0)", &late]);
     }
 }

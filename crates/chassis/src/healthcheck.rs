@@ -1,6 +1,6 @@
 //! The `healthcheck` subcommand: a scratch image has no curl.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ureq::Agent;
@@ -11,6 +11,17 @@ use ureq::unversioned::transport::{NextTimeout, TcpConnector};
 
 /// ECS gives a container health check two seconds at the least; answer before it gives up.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Where it asks first: another address of this machine's loopback (Linux has all of
+/// 127.0.0.0/8) than the sidecar or anybody else uses, and that nobody outside can reach.
+const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Whether a connection that was accepted on this address is a health check's: a service
+/// that is full has room for it.
+#[must_use]
+pub fn is_check(address: SocketAddr) -> bool {
+    address.ip() == IpAddr::V4(OWN_ADDRESS)
+}
 
 /// Asks the service on `port` of this machine for its health. Either way one line that
 /// says what came back.
@@ -23,7 +34,8 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
         .max_redirects(0)
         .http_status_as_error(false)
         .build();
-    let agent = Agent::with_parts(config, TcpConnector::default(), Known(address));
+    let known = Known([OWN_ADDRESS, Ipv4Addr::LOCALHOST].map(|ip| SocketAddr::from((ip, port))));
+    let agent = Agent::with_parts(config, TcpConnector::default(), known);
     match agent.get(&url).call() {
         Ok(response) if response.status() == 200 => Ok(format!("healthy: {url} answers 200")),
         Ok(response) => Err(format!("unhealthy: {url} answers {}", response.status())),
@@ -31,10 +43,10 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
     }
 }
 
-/// An address that needs no look-up: ureq's own resolver would start a thread for it, and
-/// bring the C library's into binaries that look nothing else up.
+/// Addresses that need no look-up, tried in order: ureq's own resolver would start a thread
+/// for it, and bring the C library's into binaries that look nothing else up.
 #[derive(Debug)]
-struct Known(SocketAddr);
+struct Known([SocketAddr; 2]);
 
 impl Resolver for Known {
     fn resolve(
@@ -44,7 +56,9 @@ impl Resolver for Known {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        addresses.push(self.0);
+        for address in self.0 {
+            addresses.push(address);
+        }
         Ok(addresses)
     }
 }

@@ -4,6 +4,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`cli`] | the command line of all three: `serve`, `healthcheck`, exit codes |
+//! | [`healthcheck`] | that subcommand, and how a full service knows it |
 //! | [`settings`] | settings from the environment, and errors that say what to do |
 //! | [`port`] | taking a port, before anything listens on it |
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
@@ -15,14 +16,13 @@
 //! lock for every thread.
 
 pub mod cli;
+pub mod healthcheck;
 pub mod leaf;
 pub mod log;
 pub mod port;
 pub mod runtime;
 pub mod settings;
 pub mod shutdown;
-
-mod healthcheck;
 
 pub use cli::Service;
 pub use port::Port;

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::PATIENCE;
 
 /// One connection.
@@ -21,10 +23,35 @@ impl Client {
     /// Connects, if anybody listens.
     #[must_use]
     pub fn try_connect(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
+        TcpStream::connect(address).ok().map(Self::on)
+    }
+
+    /// Connects, with little room for what it is sent and does not read, in bytes.
+    #[must_use]
+    pub fn with_room(address: SocketAddr, room: usize) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.expect("a TCP socket");
+        socket.set_recv_buffer_size(room).expect("a size");
+        socket.connect(&address.into()).expect("connects");
+        Self::on(socket.into())
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
         stream.set_nodelay(true).expect("a TCP socket");
-        Some(Self { stream: BufReader::new(stream) })
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Where it has its end of the connection.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().expect("connected")
+    }
+
+    /// Another hold on the same connection.
+    #[must_use]
+    pub fn share(&self) -> TcpStream {
+        self.stream.get_ref().try_clone().expect("a file is left")
     }
 
     /// Sends bytes as they are.

@@ -1,13 +1,18 @@
 //! Too much of everything: connections, files, noise.
 
-use std::io::BufRead;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, Read, Write};
+use std::net::Shutdown;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Client, Process, eventually, get};
+use harness::{Client, Peer, Process, eventually, get, run};
 
-use crate::common::{GREETING, answer, command, greeter, negotiated, peers};
+use crate::common::{GREETING, answer, command, greet, greeter, negotiated, peers};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -32,15 +37,152 @@ fn connections_over_the_limit_are_turned_away_until_one_ends() {
     eventually("its place is never free again", || get(address, "/health").0 == 200);
 }
 
+/// Those who are turned away take no place of those who are not, and are seen off in time.
 #[test]
-fn without_files_it_neither_spins_nor_ends() {
+fn a_crowd_that_is_turned_away_takes_nobodys_place() {
     let (greeting, name) = peers();
+    let mut command = command(&greeting.url(), &name.url());
+    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "2"));
+    let open = [Client::connect(address), Client::connect(address)].map(|mut client| {
+        assert_eq!(client.send(HEALTH).answer(), answer("200 OK", "", "ok"));
+        client
+    });
+    // At any time some fifty are told, and stay.
+    let (over, is_there) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let crowd = {
+        let (over, is_there) = (over.clone(), is_there.clone());
+        thread::spawn(move || {
+            let mut told = VecDeque::new();
+            while !over.load(Relaxed) {
+                let mut client = Client::connect(address);
+                if client.send(HEALTH).head().starts_with("HTTP/1.1 503 ") {
+                    told.push_back(client);
+                }
+                if told.len() > 50 {
+                    is_there.store(true, Relaxed);
+                    told.pop_front();
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        })
+    };
+    eventually("nobody is turned away", || is_there.load(Relaxed));
+    let [mut first, second] = open;
+    assert_eq!(first.send(HEALTH).answer(), answer("200 OK", "", "ok"));
+    drop(second);
+    eventually("the crowd keeps its place", || get(address, "/health").0 == 200);
+    over.store(true, Relaxed);
+    crowd.join().unwrap();
+}
+
+/// ECS ends a task whose own health check fails; one that is full is well.
+#[test]
+fn a_full_greeter_is_healthy() {
+    let (greeting, name) = peers();
+    let mut command = command(&greeting.url(), &name.url());
+    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "1"));
+    let _crowd: Vec<_> = (0..200).map(|_| Client::connect(address)).collect();
+    let mut check = crate::common::command("http://127.0.0.1:1", "http://127.0.0.1:1");
+    let checked = run(check.arg("healthcheck").env("PORT", address.port().to_string()));
+    assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
+}
+
+/// One who pipelines without end, and reads all of it, is answered; and so are the others.
+#[test]
+fn one_client_does_not_keep_the_worker() {
+    const REQUESTS: &str = "OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let (over, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut pipelines = Client::with_room(address, 64 * 1024).share();
+    let mut reads = pipelines.try_clone().unwrap();
+    let clients = [
+        thread::spawn({
+            let over = over.clone();
+            move || {
+                let many = REQUESTS.repeat(1000);
+                while !over.load(Relaxed) && pipelines.write_all(many.as_bytes()).is_ok() {}
+                let _ = pipelines.shutdown(Shutdown::Both);
+            }
+        }),
+        thread::spawn({
+            let read = read.clone();
+            move || {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = reads.read(&mut buffer) {
+                    read.fetch_add(count as u64, Relaxed);
+                }
+            }
+        }),
+    ];
+    let read = || read.load(Relaxed);
+    eventually("it is not answered", || read() > 1_000_000);
+    // An answer takes some 180 bytes. What waits between the two has room for 200 kB; and 16
+    // answers are written between one turn and the next.
+    let mut most = 0;
+    let mut client = Client::connect(address);
+    for _ in 0..20 {
+        let before = read();
+        assert_eq!(client.send(HEALTH).answer(), answer("200 OK", "", "ok"));
+        most = most.max(read() - before);
+        let _ = greet(address);
+    }
+    over.store(true, Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(most < 1_000_000, "{most} bytes for one before another's turn");
+}
+
+/// Clients that come, are silent, and go, where there are too few files for them: each time a
+/// file is closed and another opened, on another thread once, a connection could be lost to
+/// epoll, and its file for good.
+#[test]
+fn files_are_not_lost_when_there_are_too_few() {
+    let (greeting, name) = peers();
+    let (process, address) = Process::serve(&mut with_64_files(&greeting, &name));
+    let over = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..4)
+        .map(|seed| {
+            let over = over.clone();
+            thread::spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut open = VecDeque::new();
+                while !over.load(Relaxed) {
+                    open.extend(Client::try_connect(address));
+                    if open.len() > 30 {
+                        open.drain(..random.usize(1..20));
+                    }
+                    thread::sleep(Duration::from_micros(random.u64(..5000)));
+                }
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(5));
+    over.store(true, Relaxed);
+    for client in crowd {
+        client.join().unwrap();
+    }
+    let _ = process.line(|line| line.contains("accept failed"));
+    let open = || fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count();
+    eventually("files are lost", || open() < 16);
+    assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
+}
+
+/// A greeter that may open 64 files.
+fn with_64_files(greeting: &Peer, name: &Peer) -> Command {
     let plain = command(&greeting.url(), &name.url());
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]);
     limited.arg(plain.get_program()).args(plain.get_args());
     limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    let (process, address) = Process::serve(&mut limited);
+    limited
+}
+
+#[test]
+fn without_files_it_neither_spins_nor_ends() {
+    let (greeting, name) = peers();
+    let (process, address) = Process::serve(&mut with_64_files(&greeting, &name));
 
     let mut first = Client::connect(address);
     first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");

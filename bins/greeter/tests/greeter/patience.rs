@@ -1,6 +1,8 @@
 //! How long greeter waits for its clients. The limits are passed in, so that a test of 75
 //! seconds takes none; that they are what they should be is a test of its own.
 
+use std::fs;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,7 +87,41 @@ fn a_request_that_trickles_in_is_ended() {
     }
 }
 
-/// And is not read from meanwhile: what it sends piles up on its own side.
+/// Whoever never said anything has less time than whoever is known.
+#[test]
+fn a_connection_that_never_said_anything_is_closed() {
+    let address = greeter(Limits { idle: LONG, receive: SHORT, send: LONG });
+    let mut client = Client::connect(address);
+    let start = Instant::now();
+    assert!(client.is_closed());
+    assert!((NOT_BEFORE..LATE).contains(&start.elapsed()));
+}
+
+/// It is told why, though it goes on sending.
+#[test]
+fn a_client_that_is_too_slow_can_read_so() {
+    let address = greeter(Limits { idle: LONG, receive: SHORT, send: LONG });
+    for start in [
+        "GET / HTTP/1.1\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n",
+    ] {
+        let mut client = Client::connect(address);
+        client.send(start);
+        let (started, mut said) = (Instant::now(), client.share());
+        // Well past the limit, and not a byte read before.
+        while started.elapsed() < 2 * SHORT && client.try_send("X: y\r\n").is_ok() {
+            thread::sleep(SHORT / 10);
+        }
+        let mut status = [0; 12];
+        said.read_exact(&mut status).expect("an answer, no reset");
+        let expected = if start.contains("70000") { "HTTP/1.1 413" } else { "HTTP/1.1 408" };
+        assert_eq!(String::from_utf8_lossy(&status), expected, "{start:?}");
+    }
+}
+
+/// And is not read from meanwhile: what it sends piles up on its own side. Nor does the kernel
+/// keep what it did not read.
 #[test]
 fn a_client_that_does_not_read_is_dropped() {
     let address = greeter(Limits { idle: LONG, receive: LONG, send: SHORT });
@@ -95,6 +131,28 @@ fn a_client_that_does_not_read_is_dropped() {
     while client.try_send(&request).is_ok() {
         assert!(start.elapsed() < LATE, "it is still there");
     }
+    is_forgotten(&client);
     // The others never noticed.
     assert_eq!(harness::get(address, "/health"), (200, "ok".to_owned()));
+}
+
+/// An answer that fits into the kernel, to somebody who takes no part of it and is done.
+#[test]
+fn an_answer_that_nobody_reads_is_not_kept_when_the_connection_is_closed() {
+    let address = greeter(Limits { idle: LONG, receive: LONG, send: SHORT });
+    let mut client = Client::with_room(address, 1);
+    // The page as it is, 30 kB: more than the client has room for.
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n").finish();
+    is_forgotten(&client);
+}
+
+/// Waits until the kernel has nothing of greeter's end of the connection any more, which takes
+/// minutes if it still has something to say there.
+fn is_forgotten(client: &Client) {
+    let client = format!(":{:04X} ", client.address().port());
+    harness::eventually("the kernel keeps what nobody reads", || {
+        // Fields 2 and 3 of a line are the addresses of the two ends.
+        let sockets = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+        !sockets.lines().any(|line| line.get(19..35).is_some_and(|remote| remote.contains(&client)))
+    });
 }

@@ -1,0 +1,171 @@
+//! New connections to one host, whichever of its addresses answers.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::deadline::Deadlines;
+use crate::resolver::Resolver;
+use crate::socket::Socket;
+
+/// Connecting may take this long, all addresses together.
+const CONNECT: Duration = Duration::from_millis(500);
+/// After so long without an answer the next address is tried as well: the least that
+/// RFC 8305, section 8, recommends. Within a network an answer takes a millisecond.
+const NEXT: Duration = Duration::from_millis(100);
+/// An address that gave no connection is tried last for so long.
+const AVOIDED: Duration = Duration::from_secs(30);
+
+/// Connects to one host.
+pub(crate) struct Connector {
+    resolver: Arc<Resolver>,
+    deadlines: Deadlines,
+    /// Addresses that gave no connection, and when: each once.
+    failed: Mutex<Vec<(SocketAddr, Instant)>>,
+}
+
+impl Connector {
+    pub(crate) fn new(resolver: Arc<Resolver>, deadlines: Deadlines) -> Self {
+        Self { resolver, deadlines, failed: Mutex::default() }
+    }
+
+    /// A connection, by `end` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when an address did not answer; else why the last one gave none.
+    pub(crate) fn connect(&self, end: Instant) -> io::Result<Socket> {
+        let mut addresses = self.resolver.resolve(&self.deadlines, end)?.to_vec();
+        let start = Instant::now();
+        addresses.sort_by_key(|&address| self.is_avoided(address, start));
+
+        let end = end.min(start + CONNECT);
+        let mut late: Vec<(SocketAddr, Socket)> = Vec::new();
+        let mut failure = io::Error::from(ErrorKind::TimedOut);
+        for address in addresses {
+            match self.try_one(address, end.min(Instant::now() + NEXT)) {
+                Ok((socket, true)) => return Ok(socket),
+                Ok((socket, false)) => late.push((address, socket)),
+                Err(error) => failure = error,
+            }
+            self.avoid(address);
+        }
+        // Those that did not answer yet may still do so, the last one most likely.
+        for (address, socket) in late.into_iter().rev() {
+            socket.set_deadline_at(end);
+            failure = match socket.wait_until_connected() {
+                Ok(()) => {
+                    self.failed().retain(|&(other, _)| other != address);
+                    return Ok(socket);
+                }
+                Err(error) => error,
+            };
+        }
+        Err(failure)
+    }
+
+    /// A socket, and whether it is connected by `until`.
+    fn try_one(&self, address: SocketAddr, until: Instant) -> io::Result<(Socket, bool)> {
+        let socket = Socket::connect(address, &self.deadlines)?;
+        socket.set_deadline_at(until);
+        match socket.wait_until_connected() {
+            Ok(()) => Ok((socket, true)),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok((socket, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_avoided(&self, address: SocketAddr, now: Instant) -> bool {
+        let mut failed = self.failed();
+        failed.retain(|&(_, at)| now.saturating_duration_since(at) < AVOIDED);
+        failed.iter().any(|&(other, _)| other == address)
+    }
+
+    fn avoid(&self, address: SocketAddr) {
+        let mut failed = self.failed();
+        failed.retain(|&(other, _)| other != address);
+        failed.push((address, Instant::now()));
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Vec<(SocketAddr, Instant)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use may::go;
+    use socket2::{Domain, SockAddr, Type};
+    use ureq::http::Uri;
+
+    use super::*;
+
+    const LOCAL: [u8; 4] = [127, 0, 0, 1];
+
+    /// An address that does not answer: its queue of connections is full.
+    struct Silent {
+        listener: socket2::Socket,
+        _queue: Vec<socket2::Socket>,
+    }
+
+    impl Silent {
+        fn new() -> Self {
+            let socket = || socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let listener = socket();
+            listener.bind(&SockAddr::from(SocketAddr::from((LOCAL, 0)))).unwrap();
+            listener.listen(0).unwrap();
+            let address = listener.local_addr().unwrap();
+            let queue = (0..4).map(|_| {
+                let client = socket();
+                client.set_nonblocking(true).unwrap();
+                let _ = client.connect(&address);
+                client
+            });
+            Self { _queue: queue.collect(), listener }
+        }
+
+        fn address(&self) -> SocketAddr {
+            self.listener.local_addr().unwrap().as_socket().unwrap()
+        }
+    }
+
+    /// Connects so many times to a host that has these addresses: to which it came.
+    fn connected(addresses: &[SocketAddr], times: usize) -> Vec<Result<SocketAddr, ErrorKind>> {
+        chassis::runtime::init().unwrap();
+        let resolver = Resolver::knowing(&Uri::from_static("http://some.test"), addresses);
+        let connect = go!(move || {
+            let connector = Connector::new(resolver, Deadlines::start().unwrap());
+            let connect = || {
+                let socket = connector.connect(Instant::now() + Duration::from_secs(30));
+                socket.map(|socket| socket.peer()).map_err(|error| error.kind())
+            };
+            let came = (0..times).map(|_| connect()).collect();
+            // Not longer than there are addresses.
+            assert!(connector.failed().len() <= 2);
+            came
+        });
+        connect.join().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_does_not_answer_costs_no_connection() {
+        let (silent, live) = (Silent::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let live = live.local_addr().map(|address| (live, address)).unwrap();
+        for addresses in [[silent.address(), live.1], [live.1, silent.address()]] {
+            assert_eq!(connected(&addresses, 3), [Ok(live.1); 3]);
+        }
+        assert_eq!(connected(&[silent.address()], 1), [Err(ErrorKind::TimedOut)]);
+    }
+
+    #[test]
+    fn an_address_that_refuses_costs_no_connection() {
+        let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = live.local_addr().unwrap();
+        assert_eq!(connected(&[down, address], 2), [Ok(address); 2]);
+        assert_eq!(connected(&[down], 2), [Err(ErrorKind::ConnectionRefused); 2]);
+    }
+}
