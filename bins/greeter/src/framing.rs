@@ -3,7 +3,8 @@
 
 use httparse::Header;
 
-use crate::request::Refusal;
+use crate::negotiate::split;
+use crate::request::{Refusal, is_token_byte};
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,44 @@ pub(crate) enum Framing {
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     length: Option<u64>,
-    chunked: bool,
+    codings: Codings,
     close: bool,
     keep_alive: bool,
+}
+
+/// What `Transfer-Encoding` says: one list, over however many lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Codings {
+    #[default]
+    NotThere,
+    Empty,
+    Chunked,
+    /// Nothing but codings we do not know.
+    Unknown,
+    /// Codings we do not know, and chunked behind them.
+    UnknownThenChunked,
+    Malformed,
+}
+
+impl Codings {
+    /// With one more member of the list (RFC 9112, sections 6.1 and 7). Chunked is the last, is
+    /// there once, and has no parameters.
+    fn and(self, member: &[u8]) -> Self {
+        let name = member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
+        let is_token = !name.is_empty() && name.iter().all(|&b| is_token_byte(b));
+        match self {
+            Self::NotThere | Self::Empty if member.eq_ignore_ascii_case(b"chunked") => {
+                Self::Chunked
+            }
+            Self::Unknown if member.eq_ignore_ascii_case(b"chunked") => Self::UnknownThenChunked,
+            Self::NotThere | Self::Empty | Self::Unknown
+                if is_token && !name.eq_ignore_ascii_case(b"chunked") =>
+            {
+                Self::Unknown
+            }
+            _ => Self::Malformed,
+        }
+    }
 }
 
 impl Fields {
@@ -33,13 +69,13 @@ impl Fields {
             }
             self.length = Some(length);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            if self.chunked {
-                return Err(Refusal::malformed("chunked twice"));
+            if self.codings == Codings::NotThere {
+                self.codings = Codings::Empty;
             }
-            if !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::UNKNOWN_CODING);
+            // Empty members mean nothing (RFC 9110, section 5.6.1).
+            for member in split(value, b',').filter(|member| !member.is_empty()) {
+                self.codings = self.codings.and(member);
             }
-            self.chunked = true;
         } else if name.eq_ignore_ascii_case("connection") {
             for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
                 self.close |= option.eq_ignore_ascii_case(b"close");
@@ -53,11 +89,16 @@ impl Fields {
 
     /// The framing they ask for, if any.
     pub(crate) fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err(Refusal::malformed("both Transfer-Encoding and Content-Length")),
-            (true, None) if is_1_0 => Err(Refusal::malformed("Transfer-Encoding in HTTP/1.0")),
-            (true, None) => Ok(Some(Framing::Chunked)),
-            (false, length) => Ok(length.map(Framing::Length)),
+        let malformed = |what| Err(Refusal::malformed(what));
+        match (self.codings, self.length) {
+            (Codings::NotThere, length) => Ok(length.map(Framing::Length)),
+            (_, Some(_)) => malformed("both Transfer-Encoding and Content-Length"),
+            _ if is_1_0 => malformed("Transfer-Encoding in HTTP/1.0"),
+            (Codings::Chunked, None) => Ok(Some(Framing::Chunked)),
+            (Codings::UnknownThenChunked, None) => Err(Refusal::UNKNOWN_CODING),
+            // No way to find the end (RFC 9112, section 6.3).
+            (Codings::Unknown, None) => malformed("the last Transfer-Encoding is not chunked"),
+            (Codings::Empty | Codings::Malformed, None) => malformed("bad Transfer-Encoding"),
         }
     }
 

@@ -222,8 +222,12 @@ mod tests {
                 "not an HTTP answer: both Transfer-Encoding and Content-Length",
             ),
             (
-                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip\n\n",
+                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n",
                 "not an HTTP answer: Transfer-Encoding other than chunked",
+            ),
+            (
+                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip\n\n",
+                "not an HTTP answer: the last Transfer-Encoding is not chunked",
             ),
             (
                 "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nx\n",
