@@ -91,7 +91,7 @@ impl Decoder {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
-                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size"))? {
+                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size or extension"))? {
                     0 => (State::Trailer, used),
                     left => (State::Bytes { left, then: Next::ChunkEnd }, used),
                 }

@@ -98,7 +98,10 @@ impl Fields {
             (Codings::UnknownThenChunked, None) => Err(Refusal::UNKNOWN_CODING),
             // No way to find the end (RFC 9112, section 6.3).
             (Codings::Unknown, None) => malformed("the last Transfer-Encoding is not chunked"),
-            (Codings::Empty | Codings::Malformed, None) => malformed("bad Transfer-Encoding"),
+            (Codings::Empty, None) => malformed("empty Transfer-Encoding"),
+            (Codings::Malformed, None) => {
+                malformed("bad Transfer-Encoding, or chunked more than once or not last")
+            }
         }
     }
 

@@ -506,8 +506,39 @@ fn each_seed(target: &str, fuzz: fn(&[u8])) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
         super::each_seed("edge", super::connection);
+    }
+
+    /// A target, a Host, a list of codings or the line of a chunk, in pieces, good and bad.
+    fn pieces() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "a", "5", " ", "\t", ";", "=", ",", "\"", "\\", ":", "[", "]", "[::1]", "@", "%41",
+            "%", "/", "?", "#", "/health", "http://", "x", "chunked", "gzip", "\0", "\u{e9}",
+        ];
+        vec(select(PIECES), 0..7).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Whatever is let through means what the second reading says.
+        #[test]
+        fn every_part_of_a_request_means_one_thing(part in pieces(), sizes in vec(b'1'..b'z', 1..8)) {
+            for request in [
+                format!("GET {part} HTTP/1.1\r\nHost: x\r\n\r\n"),
+                format!("GET http://{part} HTTP/1.1\r\nHost: x\r\n\r\n"),
+                format!("GET / HTTP/1.{part}\r\nHost: x\r\n\r\n"),
+                format!("GET / HTTP/1.1\r\nHost: {part}\r\n\r\n"),
+                format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {part}\r\n\r\n0\r\n\r\n"),
+                format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                         1;a{part}\r\nx\r\n0\r\na:{part}\r\n{part}\r\n\r\n"),
+            ] {
+                super::connection(&[&sizes[..], b"\n", request.as_bytes()].concat());
+            }
+        }
     }
 }

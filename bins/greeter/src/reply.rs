@@ -231,7 +231,7 @@ mod tests {
             ),
             (
                 "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nx\n",
-                "not an HTTP answer: bad chunk size",
+                "not an HTTP answer: bad chunk size or extension",
             ),
             ("HTTP/2.0 200 OK\n\n", "not an HTTP answer: invalid HTTP version"),
             ("HTTP/1.1 200 OK\nContent-Length: 2\n\n\n", "the answer is empty"),
