@@ -38,22 +38,18 @@ enum Codings {
 }
 
 impl Codings {
-    /// With one more member of the list (RFC 9112, sections 6.1 and 7). Chunked is the last, is
-    /// there once, and has no parameters.
+    /// With one more member of the list (RFC 9112, sections 6.1 and 7). Chunked is the last of
+    /// them, there once, and without parameters.
     fn and(self, member: &[u8]) -> Self {
         let name = member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
+        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
         let is_token = !name.is_empty() && name.iter().all(|&b| is_token_byte(b));
         match self {
-            Self::NotThere | Self::Empty if member.eq_ignore_ascii_case(b"chunked") => {
-                Self::Chunked
-            }
-            Self::Unknown if member.eq_ignore_ascii_case(b"chunked") => Self::UnknownThenChunked,
-            Self::NotThere | Self::Empty | Self::Unknown
-                if is_token && !name.eq_ignore_ascii_case(b"chunked") =>
-            {
-                Self::Unknown
-            }
-            _ => Self::Malformed,
+            _ if !is_token || (is_chunked && name != member) => Self::Malformed,
+            Self::NotThere | Self::Empty if is_chunked => Self::Chunked,
+            Self::Unknown if is_chunked => Self::UnknownThenChunked,
+            Self::NotThere | Self::Empty | Self::Unknown => Self::Unknown,
+            Self::Chunked | Self::UnknownThenChunked | Self::Malformed => Self::Malformed,
         }
     }
 }

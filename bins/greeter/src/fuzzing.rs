@@ -232,6 +232,8 @@ fn check_head(request: &Request, head: &[u8]) {
     if path.starts_with(['/', '?']) {
         let health = path == "/health" || path.starts_with("/health?");
         assert_eq!(request.target == Target::Health, health, "{target:?}");
+    } else if !(path.is_empty() && scheme.is_some()) {
+        assert!(method == "CONNECT" || (method == "OPTIONS" && target == "*"), "{target:?}");
     }
 
     let headers = Headers::read(lines);
@@ -283,10 +285,13 @@ impl Headers {
             digits.trim_start_matches('0').to_owned()
         };
         let (lengths, codings) = (self.values("content-length"), self.values("transfer-encoding"));
-        let coding = codings.join(",").replace([',', ' ', '\t'], "").to_ascii_lowercase();
+        let members = codings.iter().flat_map(|list| outside_quotes(list, ','));
+        let members: Vec<_> = members.filter(|member| !member.is_empty()).collect();
         match (&lengths[..], &codings[..]) {
             ([], []) => None,
-            ([], [_, ..]) if coding == "chunked" && !is_1_0 => Some(Framing::Chunked),
+            ([], [_, ..]) if members.join(" ").eq_ignore_ascii_case("chunked") && !is_1_0 => {
+                Some(Framing::Chunked)
+            }
             ([first, more @ ..], []) => {
                 let first = number(first);
                 assert!(more.iter().all(|other| number(other) == first), "two lengths");

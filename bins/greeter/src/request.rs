@@ -206,13 +206,13 @@ fn check_line_ends(head: &[u8]) -> Result<(), Refusal> {
 
 impl Request {
     fn read(method: &str, target: &str, is_1_0: bool, headers: &[Header]) -> Result<Self, Refusal> {
+        let target = self::target(method, target)?;
         let method = match method {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
             "OPTIONS" => Method::Options,
             _ => Method::Other,
         };
-        let target = self::target(method, target)?;
 
         let mut fields = Fields::default();
         for header in headers {
@@ -285,7 +285,7 @@ impl Fields {
 }
 
 /// What is asked for (RFC 9112, section 3.2).
-fn target(method: Method, target: &str) -> Result<Target, Refusal> {
+fn target(method: &str, target: &str) -> Result<Target, Refusal> {
     let bad = Refusal::malformed("bad request target");
     // What readers disagree on: where a fragment begins, whether a backslash is a slash, and
     // which character a byte over 0x7F is part of. The rest of what RFC 3986 forbids (`"<>[]^`,
@@ -303,8 +303,8 @@ fn target(method: Method, target: &str) -> Result<Target, Refusal> {
             return Err(Refusal::malformed("bad host in the request target"));
         }
         path
-    } else if method == Method::Other || (method == Method::Options && target == "*") {
-        // CONNECT names an authority; it gets its 405.
+    } else if method == "CONNECT" || (method == "OPTIONS" && target == "*") {
+        // CONNECT names an authority; whatever it is, it gets its 405.
         "/"
     } else {
         return Err(bad);
@@ -449,6 +449,9 @@ mod tests {
         ] {
             assert_eq!(get(bad), Err(Refusal::malformed("bad request target")), "{bad}");
         }
+        assert!(head("POST x HTTP/1.1\nHost: x").is_err());
+        assert_eq!(request("CONNECT x:443 HTTP/1.1\nHost: x").target, Target::Greeting);
+        assert_eq!(request("OPTIONS * HTTP/1.1\nHost: x").target, Target::Greeting);
         for bad in ["http://", "http:///health", "http://?a", "http://:80/", "http://a@x/"] {
             assert_eq!(
                 get(bad),

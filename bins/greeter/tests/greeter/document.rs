@@ -76,7 +76,11 @@ const INPUTS: &[Entry] = &[
     ("a Host that is one, or empty", |hosts| {
         each(&with_empty(hosts), "GET / HTTP/1.1\r\nHost: {}\r\n\r\n")
     }),
-    ("a target that is none", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n")),
+    ("a target that is none", |targets| {
+        let [get, post] =
+            ["GET {} HTTP/1.1\r\nHost: x\r\n\r\n", "POST {} HTTP/1.1\r\nHost: x\r\n\r\n"];
+        Sent([filled(&targets, get), filled(&targets, post)].concat())
+    }),
     ("a target with a fragment", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n")),
     ("a target with what else", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n")),
     ("an absolute target", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n")),
