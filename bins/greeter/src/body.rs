@@ -3,7 +3,7 @@
 //! The edge has no use for a request's: it is read only to find the next request behind it.
 
 use crate::framing::Framing;
-use crate::request::Refusal;
+use crate::request::{Refusal, is_token_byte};
 use crate::response::Status;
 
 /// The longest body that is read away, in bytes; chunked, its framing counts too.
@@ -91,7 +91,7 @@ impl Decoder {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
-                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size"))? {
+                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size or extension"))? {
                     0 => (State::Trailer, used),
                     left => (State::Bytes { left, then: Next::ChunkEnd }, used),
                 }
@@ -99,7 +99,8 @@ impl Decoder {
             State::Trailer => match line(input)? {
                 None => return Ok(None),
                 Some(b"") => (State::Done, 2),
-                Some(line) => (State::Trailer, line.len() + 2),
+                Some(line) if is_field(line) => (State::Trailer, line.len() + 2),
+                Some(_) => return Err(Refusal::malformed("bad trailer")),
             },
         };
         self.state = next;
@@ -107,15 +108,64 @@ impl Decoder {
     }
 }
 
-/// Hex digits alone, before any extension (RFC 9112, section 7.1). httparse's parser takes
-/// an empty size for 0.
+/// The size that a line says: hex digits alone, and any extensions behind them (RFC 9112,
+/// section 7.1). httparse's parser takes an empty size for 0, and anything for an extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let size = line.split(|&b| b == b';').next()?;
-    let digits = &size[..=size.iter().rposition(|b| !b" \t".contains(b))?];
-    if !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
+    let (digits, mut extensions) = split_run(line, |b| b.is_ascii_hexdigit());
+    while !extensions.is_empty() {
+        extensions = after_extension(extensions)?;
     }
     u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// What follows the extension at the front: `;name`, `;name=token` or `;name="quoted"`
+/// (RFC 9112, section 7.1.1).
+fn after_extension(text: &[u8]) -> Option<&[u8]> {
+    let text = without_space(without_space(text).strip_prefix(b";")?);
+    let text = after_token(text)?;
+    match without_space(text).strip_prefix(b"=").map(without_space) {
+        None => Some(text),
+        Some([b'"', quoted @ ..]) => after_quoted(quoted),
+        Some(value) => after_token(value),
+    }
+}
+
+fn after_token(text: &[u8]) -> Option<&[u8]> {
+    let (token, rest) = split_run(text, is_token_byte);
+    (!token.is_empty()).then_some(rest)
+}
+
+/// What follows the closing quote (RFC 9110, section 5.6.4).
+fn after_quoted(mut text: &[u8]) -> Option<&[u8]> {
+    loop {
+        text = match text {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', byte, rest @ ..] | [byte, rest @ ..] if is_text_byte(*byte) => rest,
+            _ => return None,
+        }
+    }
+}
+
+/// name ":" value (RFC 9112, section 5).
+fn is_field(line: &[u8]) -> bool {
+    match after_token(line) {
+        Some([b':', value @ ..]) => value.iter().all(|&b| is_text_byte(b)),
+        _ => false,
+    }
+}
+
+/// What may stand in a field's value, and between quotes.
+fn is_text_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+fn without_space(text: &[u8]) -> &[u8] {
+    split_run(text, |b| b == b' ' || b == b'\t').1
+}
+
+/// As many bytes of that kind as there are at the front, and what follows them.
+fn split_run(text: &[u8], is_of_it: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|&b| !is_of_it(b)).unwrap_or(text.len()))
 }
 
 /// The line at the front, without its CR LF, once it is there.
@@ -208,12 +258,66 @@ mod tests {
             b"5 5\r\nhello\r\n",
             b"0\x0c\r\n\r\n",
             b"0\r\nTrailer: x\n\r\n",
+            b"0\r\nTrailer : x\r\n\r\n",
+            b"0\r\nTrailer: x\r\n folded\r\n\r\n",
+            b"0\r\nTrailer: \0\r\n\r\n",
+            b"0\r\n: x\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
         ] {
             assert!(
                 matches!(decode_all(Framing::Chunked, bad), Err(Refusal(Status::BAD_REQUEST, _))),
                 "{}",
                 bad.escape_ascii()
             );
+        }
+    }
+
+    #[test]
+    fn extensions_have_a_grammar() {
+        for good in [
+            ";a",
+            ";a;b",
+            ";a=b",
+            " ;\ta = b ; c",
+            ";a=\"\"",
+            ";a=\"q\"",
+            ";a=\" \\\" ; \u{e9}\t\\\\\";b",
+        ] {
+            assert_eq!(chunk_size(format!("5{good}").as_bytes()), Some(5), "{good}");
+            assert_eq!(chunk_size(format!("A{good}").as_bytes()), Some(10), "{good}");
+            assert_eq!(chunk_size(good.as_bytes()), None, "{good}");
+        }
+        for bad in [
+            ";",
+            " ",
+            "\t",
+            " ;",
+            "; ",
+            ";;a",
+            ";a;",
+            ";a ",
+            ";a=",
+            ";a= ",
+            ";=b",
+            ";a=b ",
+            ";bad[=x",
+            ";a=b[",
+            ";a b",
+            ";a=b c",
+            ";\0ext",
+            ";a=\0",
+            ";a=\"\0\"",
+            ";a=\"",
+            ";a=\"\\\"",
+            ";a=\"\\\0\"",
+            ";a=\"b\"c",
+            ";\u{e9}",
+            " a",
+            "x",
+            ".",
+            ",a",
+        ] {
+            assert_eq!(chunk_size(format!("5{bad}").as_bytes()), None, "{}", bad.escape_debug());
         }
     }
 
@@ -236,6 +340,9 @@ mod tests {
             "5\r\nhello\r\n",
             "5\r\nhello\r\n",
             "3;x=y\r\n\r\n\n\r\n",
+            "1 ; x = \"\\\"\";y\r\nx\r\n",
+            "1;\r\nx\r\n",
+            "1 \r\nx\r\n",
             "0\r\n",
             "\r\n",
             "Trailer: x\r\n",

@@ -3,7 +3,8 @@
 
 use httparse::Header;
 
-use crate::request::Refusal;
+use crate::negotiate::split;
+use crate::request::{Refusal, is_token_byte};
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,40 @@ pub(crate) enum Framing {
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     length: Option<u64>,
-    chunked: bool,
+    codings: Codings,
     close: bool,
     keep_alive: bool,
+}
+
+/// What `Transfer-Encoding` says: one list, over however many lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Codings {
+    #[default]
+    NotThere,
+    Empty,
+    Chunked,
+    /// Nothing but codings we do not know.
+    Unknown,
+    /// Codings we do not know, and chunked behind them.
+    UnknownThenChunked,
+    Malformed,
+}
+
+impl Codings {
+    /// With one more member of the list (RFC 9112, sections 6.1 and 7). Chunked is the last of
+    /// them, there once, and without parameters.
+    fn and(self, member: &[u8]) -> Self {
+        let name = member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
+        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
+        let is_token = !name.is_empty() && name.iter().all(|&b| is_token_byte(b));
+        match self {
+            _ if !is_token || (is_chunked && name != member) => Self::Malformed,
+            Self::NotThere | Self::Empty if is_chunked => Self::Chunked,
+            Self::Unknown if is_chunked => Self::UnknownThenChunked,
+            Self::NotThere | Self::Empty | Self::Unknown => Self::Unknown,
+            Self::Chunked | Self::UnknownThenChunked | Self::Malformed => Self::Malformed,
+        }
+    }
 }
 
 impl Fields {
@@ -33,13 +65,13 @@ impl Fields {
             }
             self.length = Some(length);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            if self.chunked {
-                return Err(Refusal::malformed("chunked twice"));
+            if self.codings == Codings::NotThere {
+                self.codings = Codings::Empty;
             }
-            if !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::UNKNOWN_CODING);
+            // Empty members mean nothing (RFC 9110, section 5.6.1).
+            for member in split(value, b',').filter(|member| !member.is_empty()) {
+                self.codings = self.codings.and(member);
             }
-            self.chunked = true;
         } else if name.eq_ignore_ascii_case("connection") {
             for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
                 self.close |= option.eq_ignore_ascii_case(b"close");
@@ -53,11 +85,19 @@ impl Fields {
 
     /// The framing they ask for, if any.
     pub(crate) fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err(Refusal::malformed("both Transfer-Encoding and Content-Length")),
-            (true, None) if is_1_0 => Err(Refusal::malformed("Transfer-Encoding in HTTP/1.0")),
-            (true, None) => Ok(Some(Framing::Chunked)),
-            (false, length) => Ok(length.map(Framing::Length)),
+        let malformed = |what| Err(Refusal::malformed(what));
+        match (self.codings, self.length) {
+            (Codings::NotThere, length) => Ok(length.map(Framing::Length)),
+            (_, Some(_)) => malformed("both Transfer-Encoding and Content-Length"),
+            _ if is_1_0 => malformed("Transfer-Encoding in HTTP/1.0"),
+            (Codings::Chunked, None) => Ok(Some(Framing::Chunked)),
+            (Codings::UnknownThenChunked, None) => Err(Refusal::UNKNOWN_CODING),
+            // No way to find the end (RFC 9112, section 6.3).
+            (Codings::Unknown, None) => malformed("the last Transfer-Encoding is not chunked"),
+            (Codings::Empty, None) => malformed("empty Transfer-Encoding"),
+            (Codings::Malformed, None) => {
+                malformed("bad Transfer-Encoding, or chunked more than once or not last")
+            }
         }
     }
 

@@ -188,13 +188,32 @@ fn check_head(request: &Request, head: &[u8]) {
 
     let words: Vec<_> = line.split(' ').collect();
     let [method, target, version] = words[..] else { panic!("three words: {line:?}") };
-    assert_eq!(version, if request.is_1_0 { "HTTP/1.0" } else { "HTTP/1.1" });
+    let minor = version.strip_prefix("HTTP/1.").expect("HTTP/1");
+    assert!(minor.len() == 1 && minor.chars().all(|c| c.is_ascii_digit()), "{version:?}");
+    assert_eq!(request.is_1_0, minor == "0");
+    assert!((1..=32).contains(&method.len()));
     assert_eq!(request.method == Method::Get, method == "GET");
     assert_eq!(request.method == Method::Head, method == "HEAD");
     assert_eq!(request.method == Method::Options, method == "OPTIONS");
-    if target.starts_with('/') {
-        let health = target == "/health" || target.starts_with("/health?");
-        assert_eq!(request.target == Target::Health, health);
+    assert!(!target.contains(|c: char| !('!'..='~').contains(&c) || c == '#' || c == '\\'));
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    let path = match scheme {
+        None => target,
+        Some(scheme) => {
+            let end = target[scheme.len()..].find(['/', '?']);
+            let (authority, path) =
+                target[scheme.len()..].split_at(end.unwrap_or(target.len() - scheme.len()));
+            assert!(is_host(authority) && !authority.is_empty() && !authority.starts_with(':'));
+            path
+        }
+    };
+    if path.starts_with(['/', '?']) {
+        let health = path == "/health" || path.starts_with("/health?");
+        assert_eq!(request.target == Target::Health, health, "{target:?}");
+    } else if !(path.is_empty() && scheme.is_some()) {
+        assert!(method == "CONNECT" || (method == "OPTIONS" && target == "*"), "{target:?}");
     }
 
     let headers = Headers::read(lines);
@@ -203,6 +222,7 @@ fn check_head(request: &Request, head: &[u8]) {
 
     let hosts = values("host").len();
     assert!(hosts == 1 || (hosts == 0 && request.is_1_0), "{hosts} hosts");
+    assert!(values("host").into_iter().all(is_host));
     assert_eq!(request.body, headers.framing(request.is_1_0).unwrap_or(Framing::Length(0)));
     assert_eq!(request.keep_alive, headers.keep_alive(request.is_1_0));
     assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
@@ -245,9 +265,11 @@ impl Headers {
             digits.trim_start_matches('0').to_owned()
         };
         let (lengths, codings) = (self.values("content-length"), self.values("transfer-encoding"));
+        let members = codings.iter().flat_map(|list| outside_quotes(list, ','));
+        let members: Vec<_> = members.filter(|member| !member.is_empty()).collect();
         match (&lengths[..], &codings[..]) {
             ([], []) => None,
-            ([], [coding]) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => {
+            ([], [_, ..]) if members.join(" ").eq_ignore_ascii_case("chunked") && !is_1_0 => {
                 Some(Framing::Chunked)
             }
             ([first, more @ ..], []) => {
@@ -321,6 +343,11 @@ fn preference(member: &str) -> Option<(String, u32)> {
 
 /// The parts of a list, trimmed; what stands between quotes is no separator.
 fn outside_quotes(list: &str, separator: char) -> Vec<String> {
+    let parts = untrimmed(list, separator);
+    parts.iter().map(|part| part.trim_matches([' ', '\t', '\x0c']).to_owned()).collect()
+}
+
+fn untrimmed(list: &str, separator: char) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut quoted, mut letters) = (false, list.chars());
     while let Some(letter) = letters.next() {
@@ -335,7 +362,84 @@ fn outside_quotes(list: &str, separator: char) -> Vec<String> {
             part.extend(letters.next());
         }
     }
-    parts.iter().map(|part| part.trim_matches([' ', '\t', '\x0c']).to_owned()).collect()
+    parts
+}
+
+/// A host and perhaps a port, read from the end.
+pub(crate) fn is_host(text: &str) -> bool {
+    let without_port = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let host = without_port.strip_suffix(':').unwrap_or(text);
+    let is_name_letter = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(c);
+    let Some(literal) = host.strip_prefix('[') else {
+        let mut parts = host.split('%');
+        let first = parts.next().unwrap();
+        return first.chars().all(is_name_letter)
+            && parts.all(|part| {
+                part.len() >= 2
+                    && part[..2].chars().all(|c| c.is_ascii_hexdigit())
+                    && part.chars().all(is_name_letter)
+            });
+    };
+    let Some(literal) = literal.strip_suffix(']') else { return false };
+    if literal.starts_with(['v', 'V']) {
+        let parts = literal[1..].split_once('.');
+        return parts.is_some_and(|(version, address)| {
+            !version.is_empty()
+                && version.chars().all(|c| c.is_ascii_hexdigit())
+                && !address.is_empty()
+                && address.chars().all(|c| is_name_letter(c) || c == ':')
+        });
+    }
+    // Eight groups, of which :: is at least one; the last two may be an IPv4 address.
+    let is_byte = |part: &str| part.parse::<u8>().is_ok_and(|byte| byte.to_string() == part);
+    let groups = |text: &str, is_end: bool| -> Option<usize> {
+        if text.is_empty() {
+            return Some(0);
+        }
+        let groups: Vec<_> = text.split(':').collect();
+        let (last, before) = groups.split_last().unwrap();
+        let is_group = |group: &&str| {
+            (1..=4).contains(&group.len()) && group.chars().all(|c| c.is_ascii_hexdigit())
+        };
+        let is_ip_v4 = is_end && last.split('.').count() == 4 && last.split('.').all(is_byte);
+        let good = before.iter().all(is_group) && (is_ip_v4 || is_group(last));
+        good.then_some(groups.len() + usize::from(is_ip_v4))
+    };
+    match literal.split_once("::") {
+        None => groups(literal, true) == Some(8),
+        Some((head, tail)) => match (groups(head, false), groups(tail, true)) {
+            (Some(head), Some(tail)) => head + tail <= 7,
+            _ => false,
+        },
+    }
+}
+
+/// The extensions behind a chunk's size, and nothing else.
+fn check_extensions(text: &str) {
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|c| ('!'..='~').contains(&c) && !"\"(),/:;<=>?@[\\]{}".contains(c))
+    };
+    let parts = untrimmed(text, ';');
+    assert!(parts[0].chars().all(|c| c == ' ' || c == '\t'), "{text:?}");
+    assert!(parts.len() > 1 || parts[0].is_empty(), "space and no extension: {text:?}");
+    for (n, part) in parts.iter().enumerate().skip(1) {
+        let part = part.trim_start_matches([' ', '\t']);
+        // Space is allowed before another semicolon, not at the end.
+        let part = if n + 1 < parts.len() { part.trim_end_matches([' ', '\t']) } else { part };
+        let Some((name, value)) = part.split_once('=') else {
+            assert!(is_token(part), "{text:?}");
+            continue;
+        };
+        assert!(is_token(name.trim_end_matches([' ', '\t'])), "{text:?}");
+        let value = value.trim_start_matches([' ', '\t']);
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let good = quoted.map_or(is_token(value), |quoted| {
+            !quoted.replace("\\\\", "").replace("\\\"", "").contains('"')
+        });
+        assert!(good, "{text:?}");
+        assert!(!value.contains(|c: char| c != '\t' && c.is_ascii_control()), "{text:?}");
+    }
 }
 
 /// The content of a chunked body that was followed to its end, and where that is.
@@ -347,8 +451,9 @@ fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
     let (mut content, mut at) = (Vec::new(), 0);
     loop {
         let text: String = line(at).iter().map(|&byte| char::from(byte)).collect();
-        let size = text.split(';').next().unwrap().trim_end_matches([' ', '\t']);
-        assert!(!size.starts_with('+'));
+        let extensions = text.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+        check_extensions(extensions);
+        let size = text.strip_suffix(extensions).unwrap();
         at += line(at).len() + 2;
         let size = usize::from_str_radix(size, 16).expect("a size");
         if size == 0 {
@@ -360,11 +465,13 @@ fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
         at += 2;
     }
     loop {
-        let trailer = line(at).len();
-        at += trailer + 2;
-        if trailer == 0 {
+        let trailer: String = line(at).iter().map(|&byte| char::from(byte)).collect();
+        at += line(at).len() + 2;
+        if trailer.is_empty() {
             return (content, at);
         }
+        assert!(!trailer.contains(|c: char| c != '\t' && c.is_ascii_control()), "{trailer:?}");
+        Headers::read([trailer].iter());
     }
 }
 
@@ -384,8 +491,39 @@ fn each_seed(target: &str, fuzz: fn(&[u8])) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
         super::each_seed("edge", super::connection);
+    }
+
+    /// A target, a Host, a list of codings or the line of a chunk, in pieces, good and bad.
+    fn pieces() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "a", "5", " ", "\t", ";", "=", ",", "\"", "\\", ":", "[", "]", "[::1]", "@", "%41",
+            "%", "/", "?", "#", "/health", "http://", "x", "chunked", "gzip", "\0", "\u{e9}",
+        ];
+        vec(select(PIECES), 0..7).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Whatever is let through means what the second reading says.
+        #[test]
+        fn every_part_of_a_request_means_one_thing(part in pieces(), sizes in vec(b'1'..b'z', 1..8)) {
+            for request in [
+                format!("GET {part} HTTP/1.1\r\nHost: x\r\n\r\n"),
+                format!("GET http://{part} HTTP/1.1\r\nHost: x\r\n\r\n"),
+                format!("GET / HTTP/1.{part}\r\nHost: x\r\n\r\n"),
+                format!("GET / HTTP/1.1\r\nHost: {part}\r\n\r\n"),
+                format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {part}\r\n\r\n0\r\n\r\n"),
+                format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                         1;a{part}\r\nx\r\n0\r\na:{part}\r\n{part}\r\n\r\n"),
+            ] {
+                super::connection(&[&sizes[..], b"\n", request.as_bytes()].concat());
+            }
+        }
     }
 }

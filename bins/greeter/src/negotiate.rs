@@ -107,7 +107,7 @@ fn thousandths(quality: &[u8]) -> Option<u16> {
 }
 
 /// The parts between separators. One in a quoted string is none (RFC 9110, section 5.6.4).
-fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     let separates = move |&byte: &u8| {
         match byte {

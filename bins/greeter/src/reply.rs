@@ -222,12 +222,16 @@ mod tests {
                 "not an HTTP answer: both Transfer-Encoding and Content-Length",
             ),
             (
-                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip\n\n",
+                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n",
                 "not an HTTP answer: Transfer-Encoding other than chunked",
             ),
             (
+                "HTTP/1.1 200 OK\nTransfer-Encoding: gzip\n\n",
+                "not an HTTP answer: the last Transfer-Encoding is not chunked",
+            ),
+            (
                 "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nx\n",
-                "not an HTTP answer: bad chunk size",
+                "not an HTTP answer: bad chunk size or extension",
             ),
             ("HTTP/2.0 200 OK\n\n", "not an HTTP answer: invalid HTTP version"),
             ("HTTP/1.1 200 OK\nContent-Length: 2\n\n\n", "the answer is empty"),

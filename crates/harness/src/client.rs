@@ -76,9 +76,16 @@ impl Client {
     #[must_use]
     pub fn answer(&mut self) -> String {
         let head = self.head();
-        let mut body = vec![0; content_length(&head)];
-        self.stream.read_exact(&mut body).expect("the whole body");
+        let body = self.body(&head);
         head + &String::from_utf8(body).expect("a UTF-8 body")
+    }
+
+    /// Reads the body behind a head, as its `Content-Length` says; without one there is none.
+    #[must_use]
+    pub fn body(&mut self, head: &str) -> Vec<u8> {
+        let mut body = vec![0; content_length(head)];
+        self.stream.read_exact(&mut body).expect("the whole body");
+        body
     }
 
     /// Reads the answer to a HEAD request, or one without a body.

@@ -23,7 +23,7 @@ fn requests_and_their_answers() {
     let healthy = answer("200 OK", "", "ok");
     let many = "X: y\r\n".repeat(99);
     let cookie = format!("Cookie: {}\r\n", "c".repeat(48 * 1024));
-    let chunked = "5\r\nhello\r\n0\r\nTrailer: x\r\n\r\n";
+    let chunked = "5 ; a = \"\\\"\" ; b\r\nhello\r\n0\r\nTrailer: x\r\n\r\n";
     let long = "x".repeat(64 * 1024);
 
     let mut client = Client::connect(address);
@@ -31,13 +31,20 @@ fn requests_and_their_answers() {
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
         ("GET /any/path?query HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
         ("GET http://x/any HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &healthy),
+        ("GET http://x?y=/health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
+        ("GET / HTTP/1.2\r\nHost: x\r\n\r\n".to_owned(), &greeted),
+        ("GET / HTTP/1.1\r\nHost:\r\n\r\n".to_owned(), &greeted),
+        ("GET /health HTTP/1.1\r\nHost: [::1]:3000\r\n\r\n".to_owned(), &healthy),
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), &greeted),
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"), &greeted),
         ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(), &refused),
         (format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n{long}"), &refused),
         (
             format!("DELETE / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+            &refused,
+        ),
+        (
+            format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: , chunked,\r\n\r\n{chunked}"),
             &refused,
         ),
         ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &refused),
@@ -69,7 +76,7 @@ fn requests_that_end_the_connection() {
     let (greeting, name) = peers();
     let (_process, address) = greeter(&greeting, &name);
     let many = "X: y\r\n".repeat(128);
-    let (long, huge) = ("a".repeat(16 * 1024), "a".repeat(64 * 1024));
+    let (long, huge) = ("a".repeat(16 * 1024), "a".repeat(100_000));
     let bad = |what: &'static str| ("400 Bad Request", what);
     let head_too_large =
         ("431 Request Header Fields Too Large", "head over 64 KiB, or more than 128 headers");
@@ -81,9 +88,16 @@ fn requests_that_end_the_connection() {
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), head_too_large),
         (format!("GET / HTTP/1.1\r\nHost: x\r\nA: {huge}\r\n\r\n"), head_too_large),
         (format!("GET /{long} HTTP/1.1\r\n"), ("414 URI Too Long", "request line over 16 KiB")),
+        (format!("{huge} / HTTP/1.1\r\n"), ("501 Not Implemented", "method over 32 bytes")),
         ("GET /\r\n\r\n".into(), bad("bad request line")),
         ("GET  / HTTP/1.1\r\n\r\n".into(), bad("bad request line")),
         ("\x16\x03\x01\x02\0\x01\0".into(), bad("bad request line")),
+        ("GET / HTTP/1\r\nHost: x\r\n\r\n".into(), bad("no HTTP/1.1 behind the request target")),
+        ("GET /pa th HTTP/1.1\r\n".into(), bad("no HTTP/1.1 behind the request target")),
+        ("GET /caf\u{e9} HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad request target")),
+        ("GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad request target")),
+        ("GET http:/// HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad host in the request target")),
+        ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n".into(), bad("bad Host")),
         ("GET / HTTP/1.1\r\nHost : x\r\n\r\n".into(), bad("bad header name")),
         ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n".into(), bad("bad header name")),
         ("GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n".into(), bad("bad header value")),
@@ -110,10 +124,17 @@ fn requests_that_end_the_connection() {
             bad("both Transfer-Encoding and Content-Length"),
         ),
         (
-            post("Transfer-Encoding: gzip"),
+            post("Transfer-Encoding: gzip, chunked"),
             ("501 Not Implemented", "Transfer-Encoding other than chunked"),
         ),
-        (post("Transfer-Encoding: chunked\r\n\r\nx"), bad("bad chunk size")),
+        (
+            post("Transfer-Encoding: chunked, gzip"),
+            bad("bad Transfer-Encoding, or chunked more than once or not last"),
+        ),
+        (post("Transfer-Encoding: gzip"), bad("the last Transfer-Encoding is not chunked")),
+        (post("Transfer-Encoding: chunked\r\n\r\nx"), bad("bad chunk size or extension")),
+        (post("Transfer-Encoding: chunked\r\n\r\n5;"), bad("bad chunk size or extension")),
+        (post("Transfer-Encoding: chunked\r\n\r\n0\r\nA : b"), bad("bad trailer")),
         (post("Content-Length: 65537"), ("413 Content Too Large", "body over 64 KiB")),
         (post("Expect: a-miracle"), ("417 Expectation Failed", "Expect other than 100-continue")),
     ] {

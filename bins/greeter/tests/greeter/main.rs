@@ -3,6 +3,7 @@
 mod browser;
 mod common;
 mod contract;
+mod document;
 mod edge;
 mod forms;
 mod openapi;
