@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use chassis::shutdown::STOP_TIMEOUT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use smol::channel::{Receiver, Sender};
@@ -22,8 +23,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A process that lived this long was well: its next death is a first one again.
 const WELL: Duration = Duration::from_secs(10);
-/// Longer than any drain: what is still there then is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(12);
 
 /// How long a process may take to listen once it has said that it does, and how often it
 /// is tried.
@@ -110,7 +109,7 @@ impl Supervisor {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let limit = async {
-            smol::Timer::after(STOP_LIMIT).await;
+            smol::Timer::after(STOP_TIMEOUT).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, limit).await {
