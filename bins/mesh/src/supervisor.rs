@@ -47,6 +47,8 @@ pub(crate) struct Supervisor {
     pub(crate) notices: Sender<Notice>,
     /// Closed when the process is to stop.
     pub(crate) stop: Receiver<()>,
+    /// Closed when it is to stop without the time to drain.
+    pub(crate) at_once: Receiver<()>,
 }
 
 impl Supervisor {
@@ -70,7 +72,7 @@ impl Supervisor {
             let rest = async {
                 smol::Timer::after(delay).await;
             };
-            future::or(rest, self.stopped()).await;
+            future::or(rest, closed(&self.stop)).await;
             delay = (delay * 2).min(LONGEST_DELAY);
         }
     }
@@ -97,7 +99,7 @@ impl Supervisor {
     /// Waits for the end of the process, and brings it about when told to stop.
     async fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let stop = async {
-            self.stopped().await;
+            closed(&self.stop).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, stop).await {
@@ -109,7 +111,10 @@ impl Supervisor {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let limit = async {
-            smol::Timer::after(STOP_TIMEOUT).await;
+            let timeout = async {
+                smol::Timer::after(STOP_TIMEOUT).await;
+            };
+            future::or(timeout, closed(&self.at_once)).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, limit).await {
@@ -131,7 +136,7 @@ impl Supervisor {
             }
             match event {
                 Some(Event::Start(address)) => {
-                    listening(address).await;
+                    future::or(listening(address), closed(&self.stop)).await;
                     (self.register)(Some(address));
                     self.tell(Notice::Up { name, address, pid }).await;
                 }
@@ -141,15 +146,15 @@ impl Supervisor {
         }
     }
 
-    async fn stopped(&self) {
-        // Nothing is ever sent: it returns when the channel is closed.
-        let _ = self.stop.recv().await;
-    }
-
     async fn tell(&self, notice: Notice) {
         // Fails when the mesh is ending, which then does not care.
         let _ = self.notices.send(notice).await;
     }
+}
+
+/// Waits until the channel is closed. Nothing is ever sent.
+async fn closed(channel: &Receiver<()>) {
+    let _ = channel.recv().await;
 }
 
 /// Waits until connections are accepted: Envoy says so a moment before.

@@ -24,9 +24,7 @@ struct Envoys {
 impl Envoys {
     fn start(arguments: &[&str]) -> Self {
         let mesh = Mesh::start(&[&["--proxy", "envoy"], arguments].concat());
-        let hint = mesh.hint.as_ref().expect("a hint where the statistics are");
-        let admin = hint.split_whitespace().find(|word| word.ends_with("/admin.sock"));
-        let folder = PathBuf::from(admin.unwrap()).ancestors().nth(2).unwrap().to_owned();
+        let folder = mesh.folder().expect("a hint where the statistics are");
         Self { mesh, folder }
     }
 
