@@ -59,9 +59,11 @@ bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk')
 # Check the format, the lints and the tests
 check: _format _clippy test
 
-# Check the dependencies' licences, versions and sources, without the network
+# Check the dependencies' licences, versions and sources
 [no-exit-message]
 deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
+    # Those that only other platforms need as well: no build here has fetched them.
+    cargo fetch --locked
     cargo deny --locked --offline check bans licenses sources
 
 _format:
@@ -113,20 +115,12 @@ down: _docker
 
 # Build the static binaries for both architectures into dist/
 [no-exit-message]
-static: (_need 'python3' 'the package python3')
+static: (_need 'python3' 'the package python3') (_musl 'x86_64 aarch64')
     #!/usr/bin/env bash
     set -euo pipefail
-    for needed in "$(command -v clang || echo clang)" /usr/include/{x86_64,aarch64}-linux-musl; do
-        [ -e "$needed" ] || {
-            echo "static: $needed is missing; on Debian: sudo dpkg --add-architecture {{ if arch() == 'aarch64' { 'amd64' } else { 'arm64' } }} && sudo apt-get update && sudo apt-get install clang musl-dev:amd64 musl-dev:arm64" >&2
-            exit 1
-        }
-    done
-    rustup --quiet component add rust-src
     export RUSTC_BOOTSTRAP=1 # see static.toml
     for platform in amd64:x86_64 arm64:aarch64; do
         target=${platform#*:}-unknown-linux-musl
-        rustup --quiet target add $target
         build="cargo --config .cargo/static.toml build --locked --target $target"
         $build --profile leaf -p name -p greeting
         $build --profile edge -p greeter
@@ -139,9 +133,23 @@ static: (_need 'python3' 'the package python3')
         done
     done
 
+# What static binaries are built with, for these architectures
+[no-exit-message]
+_musl ARCHITECTURES:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for needed in "$(command -v clang || echo clang)" {{ prepend('/usr/include/', append('-linux-musl', ARCHITECTURES)) }}; do
+        [ -e "$needed" ] || {
+            echo "static binaries: $needed is missing; on Debian: sudo dpkg --add-architecture {{ if arch() == 'aarch64' { 'amd64' } else { 'arm64' } }} && sudo apt-get update && sudo apt-get install clang musl-dev:amd64 musl-dev:arm64" >&2
+            exit 1
+        }
+    done
+    rustup --quiet component add rust-src
+    rustup --quiet target add {{ append('-unknown-linux-musl', ARCHITECTURES) }}
+
 # Show what fills each shipped binary, by crate (amd64)
 [no-exit-message]
-size: (_need 'nm' 'the package binutils')
+size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
     #!/usr/bin/env bash
     set -euo pipefail
     export RUSTC_BOOTSTRAP=1 # see static.toml

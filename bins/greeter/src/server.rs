@@ -32,10 +32,6 @@ const CHECKS: usize = 4;
 /// takes twice as many with its own book-keeping. Without a limit it is 4 MiB and more.
 const UNREAD: usize = 32 * 1024;
 
-/// At the drain's limit, the requests then in flight have this long: a greeting's budget
-/// and the time to write it.
-const LAST_ANSWERS: Duration = Duration::from_secs(3);
-
 /// How long accepting rests when it fails: there are no files left until some connection
 /// ends, and trying again at once would take the CPU that ending needs.
 const REST: Duration = Duration::from_millis(50);
@@ -74,7 +70,7 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
     }
     if !quiet {
-        shutdown::drain(REST, LAST_ANSWERS, traffic);
+        shutdown::drain(REST, shutdown::LAST_ANSWERS, traffic);
     }
     LOG.event("stop", &[("requests", &edge.traffic().requests), ("quiet", &quiet)]);
     Ok(())

@@ -52,7 +52,8 @@ pub(crate) async fn run<E: Engine>(
         .map_err(|e| io::Error::new(e.kind(), format!("{e}; --port chooses another")))?;
     let engine = start(options, front)?;
     let (notices, told) = channel::unbounded();
-    let (mut tasks, mut proxies) = (Group::new(&notices), Group::new(&notices));
+    let (hurry, at_once) = channel::bounded(1);
+    let [mut tasks, mut proxies] = [(); 2].map(|()| Group::new(&notices, &at_once));
 
     // Returns when the signal comes; the notices go on for ever.
     let live = async {
@@ -90,6 +91,10 @@ pub(crate) async fn run<E: Engine>(
     let again = async {
         signals.next().await;
         say("stopping at once");
+        // Every process is killed, and waited for: no file is written behind our back, and
+        // what the mesh has in a folder ends with it.
+        drop(hurry);
+        future::pending::<()>().await;
     };
     let end = async {
         future::zip(end, show(&told)).await;
@@ -122,18 +127,21 @@ struct Group {
     notices: Sender<Notice>,
     stopper: Sender<()>,
     stop: Receiver<()>,
+    at_once: Receiver<()>,
     running: Vec<smol::Task<()>>,
 }
 
 impl Group {
-    fn new(notices: &Sender<Notice>) -> Self {
+    fn new(notices: &Sender<Notice>, at_once: &Receiver<()>) -> Self {
         let (stopper, stop) = channel::bounded(1);
-        Self { notices: notices.clone(), stopper, stop, running: Vec::new() }
+        let (notices, at_once) = (notices.clone(), at_once.clone());
+        Self { notices, stopper, stop, at_once, running: Vec::new() }
     }
 
     fn start(&mut self, name: String, program: Program, register: Register) {
         let (notices, stop) = (self.notices.clone(), self.stop.clone());
-        let supervisor = Supervisor { name, program, register, notices, stop };
+        let at_once = self.at_once.clone();
+        let supervisor = Supervisor { name, program, register, notices, stop, at_once };
         self.running.push(smol::spawn(supervisor.run()));
     }
 

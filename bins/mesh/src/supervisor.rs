@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use chassis::shutdown::STOP_TIMEOUT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use smol::channel::{Receiver, Sender};
@@ -22,8 +23,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A process that lived this long was well: its next death is a first one again.
 const WELL: Duration = Duration::from_secs(10);
-/// Longer than any drain: what is still there then is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(12);
 
 /// How long a process may take to listen once it has said that it does, and how often it
 /// is tried.
@@ -48,6 +47,8 @@ pub(crate) struct Supervisor {
     pub(crate) notices: Sender<Notice>,
     /// Closed when the process is to stop.
     pub(crate) stop: Receiver<()>,
+    /// Closed when it is to stop without the time to drain.
+    pub(crate) at_once: Receiver<()>,
 }
 
 impl Supervisor {
@@ -71,7 +72,7 @@ impl Supervisor {
             let rest = async {
                 smol::Timer::after(delay).await;
             };
-            future::or(rest, self.stopped()).await;
+            future::or(rest, closed(&self.stop)).await;
             delay = (delay * 2).min(LONGEST_DELAY);
         }
     }
@@ -98,7 +99,7 @@ impl Supervisor {
     /// Waits for the end of the process, and brings it about when told to stop.
     async fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let stop = async {
-            self.stopped().await;
+            closed(&self.stop).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, stop).await {
@@ -110,7 +111,10 @@ impl Supervisor {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let limit = async {
-            smol::Timer::after(STOP_LIMIT).await;
+            let timeout = async {
+                smol::Timer::after(STOP_TIMEOUT).await;
+            };
+            future::or(timeout, closed(&self.at_once)).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, limit).await {
@@ -132,7 +136,7 @@ impl Supervisor {
             }
             match event {
                 Some(Event::Start(address)) => {
-                    listening(address).await;
+                    future::or(listening(address), closed(&self.stop)).await;
                     (self.register)(Some(address));
                     self.tell(Notice::Up { name, address, pid }).await;
                 }
@@ -142,15 +146,15 @@ impl Supervisor {
         }
     }
 
-    async fn stopped(&self) {
-        // Nothing is ever sent: it returns when the channel is closed.
-        let _ = self.stop.recv().await;
-    }
-
     async fn tell(&self, notice: Notice) {
         // Fails when the mesh is ending, which then does not care.
         let _ = self.notices.send(notice).await;
     }
+}
+
+/// Waits until the channel is closed. Nothing is ever sent.
+async fn closed(channel: &Receiver<()>) {
+    let _ = channel.recv().await;
 }
 
 /// Waits until connections are accepted: Envoy says so a moment before.

@@ -14,8 +14,20 @@ use nix::sys::signal::{SigSet, Signal};
 /// A drain ends after this long without a request.
 pub const QUIET: Duration = Duration::from_secs(1);
 
-/// A drain ends after this long whatever comes. Under ECS's `StopTimeout` of 15 s.
+/// A drain ends after this long whatever comes: no new connection is taken any more.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// At the drain's limit, the requests then in flight have this long: a greeting's budget
+/// of 2 s, and the time to write it.
+pub const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// From SIGTERM to the end of the process, at most.
+pub const LONGEST_DRAIN: Duration = DRAIN_LIMIT.saturating_add(LAST_ANSWERS);
+
+/// Whoever stops a task kills it after this long: ECS (`StopTimeout`), compose.yaml
+/// (`stop_grace_period`) and the mesh. Over [`LONGEST_DRAIN`], or a drain would be cut off.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+const _: () = assert!(LONGEST_DRAIN.as_secs() < STOP_TIMEOUT.as_secs());
 
 /// Whether the service is to stop. Clones share one state.
 #[derive(Clone, Debug)]

@@ -2,6 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -109,6 +113,42 @@ impl Client {
         let _ = self.stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
         true
+    }
+}
+
+/// Somebody who asks all the time, each time on a connection of its own, until dropped: so a
+/// drain has no quiet second, after which it would end, before a test has looked at it.
+#[derive(Debug)]
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    asking: Option<thread::JoinHandle<()>>,
+}
+
+impl Traffic {
+    /// Begins to ask for `/`.
+    #[must_use]
+    pub fn start(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let asking = thread::spawn(move || {
+            while !stopped.load(SeqCst) {
+                if let Some(mut client) = Client::try_connect(address) {
+                    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                    // The service may end meanwhile: whatever comes is right.
+                    let _ = client.try_send(request);
+                    let _ = client.stream.read_to_end(&mut Vec::new());
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Self { stop, asking: Some(asking) }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
+        let _ = self.asking.take().map(thread::JoinHandle::join);
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub use browser::Browser;
-pub use client::{Client, get};
+pub use client::{Client, Traffic, get};
 pub use peer::Peer;
 pub use process::{Finished, Process, run, service};
 

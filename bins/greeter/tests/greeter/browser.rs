@@ -1,14 +1,14 @@
 //! The page in a real browser: `just browser`.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use harness::peer::{ok, read_request};
 use harness::{Browser, Peer, Process};
 use serde_json::json;
 
-use crate::common::{command, greeter, peers};
+use crate::common::{command, greeter, nobody, peers};
 
 /// The rows of the table of counts: service, task, answers, share, callers.
 const ROWS: &str = "[...document.querySelectorAll('#counts tr')].map(\
@@ -174,10 +174,9 @@ fn hosts_that_are_long_gone_are_forgotten() {
 #[test]
 #[ignore = "needs chromium and chromedriver: just browser"]
 fn failures_are_said_with_their_cause() {
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_port, down) = nobody();
     let (greeting, _) = peers();
-    let (mut process, address) =
-        Process::serve(&mut command(&greeting.url(), &format!("http://{down}")));
+    let (mut process, address) = Process::serve(&mut command(&greeting.url(), &down));
     let browser = open(address);
     browser.click("[data-ask='10']");
     browser.shows(&text("failed"), "10");

@@ -179,6 +179,9 @@ const INPUTS: &[Entry] = &[
 
 /// The rows of the second.
 const LIMITS: &[Entry] = &[
+    ("wait for the first byte", |_| {
+        By(&["patience::a_connection_that_never_said_anything_is_closed", THE_DOCUMENTED_LIMITS])
+    }),
     ("wait for a request", |_| {
         By(&["patience::an_idle_connection_is_closed", THE_DOCUMENTED_LIMITS])
     }),
@@ -191,15 +194,20 @@ const LIMITS: &[Entry] = &[
     ("wait for a client to read", |_| {
         By(&["patience::a_client_that_does_not_read_is_dropped", THE_DOCUMENTED_LIMITS])
     }),
+    ("reads and writes of one", |_| By(&["overload::one_client_does_not_keep_the_worker"])),
     ("connections at a time", |_| {
-        By(&["overload::connections_over_the_limit_are_turned_away_until_one_ends"])
+        By(&[
+            "overload::connections_over_the_limit_are_turned_away_until_one_ends",
+            "overload::a_full_greeter_is_healthy",
+        ])
     }),
+    ("a drain, from SIGTERM", |_| By(&["edge::a_drain_without_a_quiet_second_cuts_nobody_off"])),
     ("files", |_| By(&["overload::without_files_it_neither_spins_nor_ends"])),
     ("a whole greeting", |_| {
         By(&["upstream::a_service_that_is_slow_is_given_up_after_two_seconds"])
     }),
     ("connecting to an upstream", |_| {
-        Source("upstream", "const CONNECT: Duration = Duration::from_millis(500);")
+        Source("connect", "const CONNECT: Duration = Duration::from_millis(500);")
     }),
     ("calls to one upstream", |_| By(&["openapi::every_answer_it_lists_is_as_it_says"])),
     ("an upstream's answer", |_| By(&["reply::limits_are_where_they_are_said_to_be"])),
@@ -207,6 +215,9 @@ const LIMITS: &[Entry] = &[
         Source("upstream", "const MAX_AGE: Duration = Duration::from_secs(30);")
     }),
     ("headers passed on", |_| By(&["request::the_trace_is_passed_on_and_nothing_else"])),
+    ("a log line that nobody reads", |_| {
+        By(&["overload::a_log_that_nobody_reads_is_not_waited_for"])
+    }),
     ("log lines", |_| By(&["overload::noise_cannot_flood_the_log_nor_write_lines_of_its_own"])),
 ];
 

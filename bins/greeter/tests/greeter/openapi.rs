@@ -2,16 +2,16 @@
 //! asked for, and is as it says.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
-use harness::{Client, PATIENCE, Process};
+use harness::{Client, PATIENCE, Process, Traffic};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{command, greeter, peers};
+use crate::common::{command, greeter, in_time, nobody, peers, timely};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -44,14 +44,13 @@ fn every_answer_it_lists_is_as_it_says() {
         let bad = [method, path, "text/html\r\nContent-Length: none"];
         survey.ask(address, &bad, "default", TEXT);
     }
+    let _traffic = Traffic::start(address);
     process.signal(Signal::SIGTERM);
     let _ = process.line(|line| line.contains(r#""event":"drain""#));
     survey.ask(address, &["GET", "/health", "text/html"], "503", TEXT);
 
-    let down = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let down = down.expect("a port that is free again");
-    let (_process, address) =
-        Process::serve(&mut command(&greeting.url(), &format!("http://{down}")));
+    let (_port, down) = nobody();
+    let (_process, address) = Process::serve(&mut command(&greeting.url(), &down));
     for (method, accept, form) in FAILURES {
         survey.ask(address, &[method, "/", accept], "502", form);
     }
@@ -90,9 +89,11 @@ impl Survey {
 
     /// Asks for an answer that the document lists, and checks that it is as it says.
     fn ask(&mut self, address: SocketAddr, request: &[&str; 3], status: &str, media: &str) {
-        let mut client = Client::connect(address);
-        send(&mut client, request);
-        let answer = receive(&mut client, request[0], media);
+        let answer = in_time(|| {
+            let mut client = Client::connect(address);
+            send(&mut client, request);
+            timely(receive(&mut client, request[0], media))
+        });
         if status != "default" {
             assert_eq!(&answer[9..12], status, "{answer}");
         }
@@ -105,25 +106,28 @@ impl Survey {
         // A file for either end of each connection.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the limit may be raised so far");
-        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", silent.local_addr().expect("bound"));
+        let (port, url) = nobody();
+        // The kernel takes more calls than there are: nobody here has to be quick.
+        let silent = port.listen().expect("a free port");
         thread::spawn(move || silent.incoming().collect::<Vec<_>>());
-        let (_process, address) = Process::serve(&mut command(&url, &url));
+        let (process, address) = Process::serve(&mut command(&url, &url));
 
         let mut clients: Vec<_> = (0..TOO_MANY).map(|_| Client::connect(address)).collect();
         let (mut missing, end) = (2 * FAILURES.len(), Instant::now() + PATIENCE);
         // A slow machine needs a second try to make so many calls within their two seconds.
         while missing > 0 {
             assert!(Instant::now() < end, "{missing} failures did not come");
+            // greeter finds them all at once, however long this takes.
+            process.signal(Signal::SIGSTOP);
             for (client, (method, accept, _)) in clients.iter_mut().zip(FAILURES.iter().cycle()) {
                 send(client, &[method, "/", accept]);
             }
+            process.signal(Signal::SIGCONT);
             for (client, (method, accept, form)) in clients.iter_mut().zip(FAILURES.iter().cycle())
             {
                 let answer = receive(client, method, form);
                 let status = &answer[9..12];
-                // 502: out of time between connecting and writing.
-                assert!(["502", "503", "504"].contains(&status), "{answer}");
+                assert!(["503", "504"].contains(&status), "{answer}");
                 if self.check(&[method, "/", accept], status, form, &answer) {
                     missing -= 1;
                 }

@@ -3,8 +3,10 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `proxy` | HTTP from clients to targets, balanced per request |
+//! | `head` | what a request's head loses and gets on its way; no I/O |
 //! | `target` | a task as a proxy sees it: an address, and connections kept open |
 
+mod head;
 mod proxy;
 mod target;
 
@@ -63,7 +65,7 @@ impl Running {
         let address = port.address();
         let listener = Async::new(port.listen()?)?;
         let targets = (1..=tasks).map(|number| Arc::new(Target::new(service.task(number))));
-        let proxy = Proxy::new(name, targets.collect());
+        let proxy = Proxy::new(name, service.dns_name(), targets.collect());
         let accepting = smol::spawn(proxy.clone().serve(listener));
         Ok(Self { proxy, address, _accepting: accepting })
     }

@@ -4,20 +4,21 @@
 //! up to two more tries, each on the next task, when a request got no answer.
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use smol::Async;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::head::{self, remove_hop_by_hop};
 use super::target::{Failure, Target};
 
 /// Service Connect's limit for a request in HTTP mode.
@@ -29,28 +30,36 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Rest after a failed accept: there are no files left until a connection ends.
 const REST: Duration = Duration::from_millis(50);
 
-/// Headers that belong to one connection (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// How long a client may take to send a body; as long as greeter gives it.
+const RECEIVE: Duration = Duration::from_secs(10);
+/// How long a client may take to read what is written; as long as greeter gives it.
+#[cfg(target_os = "linux")]
+const SEND: Duration = Duration::from_secs(10);
 
 /// A round-robin proxy.
 pub(crate) struct Proxy {
     /// What it stands in front of.
     pub(crate) name: &'static str,
+    /// The Host of a request that names none.
+    host: &'static str,
     pub(crate) targets: Vec<Arc<Target>>,
     turn: AtomicUsize,
     closing: AtomicBool,
 }
 
 impl Proxy {
-    pub(crate) fn new(name: &'static str, targets: Vec<Arc<Target>>) -> Arc<Self> {
-        Arc::new(Self { name, targets, turn: AtomicUsize::new(0), closing: AtomicBool::new(false) })
+    pub(crate) fn new(
+        name: &'static str,
+        host: &'static str,
+        targets: Vec<Arc<Target>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            host,
+            targets,
+            turn: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+        })
     }
 
     /// Accepts connections until dropped.
@@ -61,6 +70,7 @@ impl Proxy {
                 continue;
             };
             let _ = stream.get_ref().set_nodelay(true);
+            drop_if_deaf(stream.get_ref());
             let proxy = self.clone();
             let service = service_fn(move |request| {
                 let proxy = proxy.clone();
@@ -83,11 +93,14 @@ impl Proxy {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let timeout = async {
-            smol::Timer::after(TIMEOUT).await;
-            plain(StatusCode::GATEWAY_TIMEOUT, format!("{}: no answer within 15 s", self.name))
+        let mut answer = match self.receive(request).await {
+            Ok(request) => {
+                let text = format!("{}: no answer within 15 s", self.name);
+                let late = plain(StatusCode::GATEWAY_TIMEOUT, text);
+                within(TIMEOUT, self.forward(request), late).await
+            }
+            Err(refusal) => refusal,
         };
-        let mut answer = smol::future::or(self.forward(request), timeout).await;
         remove_hop_by_hop(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         if self.closing.load(Relaxed) {
@@ -96,30 +109,30 @@ impl Proxy {
         answer
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// The whole request as it is passed on, or else what its client is told.
+    async fn receive(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Request<Full<Bytes>>, Response<Full<Bytes>>> {
         let (mut head, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, "body broken or over 1 MiB".into());
-        };
-        let body = Full::new(body.to_bytes());
-        remove_hop_by_hop(&mut head.headers);
-        // The body is here in one piece; hyper says its length itself.
-        head.headers.remove(header::CONTENT_LENGTH);
-        head.headers.remove(header::EXPECT);
-        head.version = Version::HTTP_11;
-        head.headers.entry(header::HOST).or_insert_with(|| HeaderValue::from_static(self.name));
-        if let Some(path) = head.uri.path_and_query() {
-            head.uri = Uri::from(path.clone());
+        if let Err(text) = head::pass_on(&mut head, self.host) {
+            return Err(plain(StatusCode::BAD_REQUEST, text.to_owned()));
         }
+        let late = Err((StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"));
+        let body = within(RECEIVE, read(body), late).await;
+        let body = body.map_err(|(status, text)| plain(status, text.to_owned()))?;
+        Ok(Request::from_parts(head, Full::new(body)))
+    }
 
+    async fn forward(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
         let mut failed: Vec<&str> = Vec::new();
         for _ in 0..TRIES {
             let Some(target) = self.pick(&failed) else { break };
-            match target.send(Request::from_parts(head.clone(), body.clone())).await {
+            match target.send(request.clone()).await {
                 Ok(answer) => return answer,
                 // Whether it was carried out nobody knows: only what may be done twice
                 // is sent again.
-                Err(Failure::Broken) if !head.method.is_idempotent() => {
+                Err(Failure::Broken) if !request.method().is_idempotent() => {
                     let text = format!("{}: the connection broke", target.name);
                     return plain(StatusCode::BAD_GATEWAY, text);
                 }
@@ -146,10 +159,45 @@ impl Proxy {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+/// Reads a body, whole. One that is too long is read too, and thrown away: were its
+/// connection closed with input unread, that would reset it, and the client could lose
+/// the answer.
+async fn read(mut body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| (StatusCode::BAD_REQUEST, "the body is broken"))?;
+        let data = frame.into_data().unwrap_or_default();
+        length += data.len();
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        }
     }
+    if length <= MAX_BODY {
+        Ok(kept.into())
+    } else {
+        Err((StatusCode::PAYLOAD_TOO_LARGE, "body over 1 MiB"))
+    }
+}
+
+/// Has the kernel end the connection of a client that does not read what is written: hyper
+/// would wait for ever.
+fn drop_if_deaf(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+        let limit = u32::try_from(SEND.as_millis()).unwrap_or(u32::MAX);
+        // Fails for what is no TCP socket.
+        let _ = setsockopt(stream, TcpUserTimeout, &limit);
+    }
+}
+
+/// What comes of it, or `late` when that takes longer.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>, late: T) -> T {
+    let timeout = async {
+        smol::Timer::after(limit).await;
+        late
+    };
+    smol::future::or(work, timeout).await
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -2,10 +2,12 @@
 //! with the mesh's own proxies and with Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::TcpListener;
 use std::time::Instant;
 
-use harness::{get, run};
+use chassis::shutdown::STOP_TIMEOUT;
+use harness::{eventually, get, run};
 use nix::sys::signal::Signal;
 
 use crate::running::{Load, Mesh, command, makers};
@@ -136,7 +138,7 @@ fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
     mesh.process.signal(Signal::SIGINT);
     let (status, _) = mesh.process.wait();
     assert_eq!(status.code(), Some(0));
-    mesh.is_gone();
+    nothing_is_left(&mesh);
     let log = mesh.process.lines();
     let stopped = log.iter().filter(|line| line.contains(r#""event":"stop""#)).count();
     assert_eq!(stopped, 6, "tasks that drained: {log:#?}");
@@ -160,20 +162,32 @@ fn the_built_in_proxies_say_who_answered_how_often() {
     }
 }
 
+/// Nor does it leave anything behind, also of a task that cannot drain.
 fn a_second_ctrl_c_does_not_wait(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
+    mesh.kill("name-1", Signal::SIGSTOP);
     mesh.process.signal(Signal::SIGINT);
     let _ = mesh.process.line(|line| line.contains("stopping"));
     mesh.process.signal(Signal::SIGINT);
-    mesh.process.wait();
-    mesh.is_gone();
+    let (_, took) = mesh.process.wait();
+    assert!(took < STOP_TIMEOUT, "{took:?}, as long as without the second");
+    nothing_is_left(&mesh);
+}
+
+/// Of a mesh that has ended: it waited for its processes, and took its folder with it.
+fn nothing_is_left(mesh: &Mesh) {
+    assert_eq!(mesh.left(), [""; 0]);
+    assert!(mesh.folder().is_none_or(|folder| !folder.exists()), "{:?} is left", mesh.folder());
 }
 
 fn nothing_is_left_of_a_mesh_that_is_killed(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
     mesh.process.signal(Signal::SIGKILL);
     mesh.process.wait();
-    mesh.is_gone();
+    // Nobody waited for its processes: they see its end, and come to theirs.
+    eventually("a process is left", || mesh.left().is_empty());
+    // What a killed process has in /tmp, it leaves there.
+    let _ = mesh.folder().map(fs::remove_dir_all);
 }
 
 #[test]

@@ -5,4 +5,5 @@ mod browser;
 mod cloudformation;
 mod envoy;
 mod manifests;
+mod proxies;
 mod running;

@@ -10,6 +10,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use chassis::shutdown::{LONGEST_DRAIN, STOP_TIMEOUT};
 use yaml_rust2::{Yaml, YamlLoader};
 
 const APPLICATION: &str = "greeting-application";
@@ -67,9 +68,21 @@ const BEHIND_THE_LOAD_BALANCER: [(&str, &str); 8] = [
 
 /// Copilot's manifest has no field for these two: they are written into the task
 /// definition itself.
-const TASKDEF_OVERRIDES: [(&str, &str); 2] = [
-    ("ContainerDefinitions[0].PortMappings[0].AppProtocol", "http"),
-    ("ContainerDefinitions[0].StopTimeout", "15"),
+fn taskdef_overrides() -> [(String, String); 2] {
+    [
+        ("ContainerDefinitions[0].PortMappings[0].AppProtocol".to_owned(), "http".to_owned()),
+        ("ContainerDefinitions[0].StopTimeout".to_owned(), STOP_TIMEOUT.as_secs().to_string()),
+    ]
+}
+
+/// Where people read how long a drain takes at most: the files, and the words around it.
+const ON_THE_DRAIN: [(&str, &str); 6] = [
+    ("copilot/name-service/manifest.yml", "A service drains for {} at most."),
+    ("copilot/greeting-service/manifest.yml", "A service drains for {} at most."),
+    ("copilot/greeter-service/manifest.yml", "A service drains for {} at most."),
+    ("cloudformation/greeter.yml", "A service drains for {} at most."),
+    ("README.md", "at the latest {} s after the signal"),
+    ("docs/http.md", "| a drain, from SIGTERM to the end | {} s |"),
 ];
 
 /// The Lambda functions that Copilot puts into every template of a kind: in its
@@ -210,9 +223,33 @@ fn service_connect_speaks_http_and_tasks_may_drain() {
             .iter()
             .map(|rule| (scalar(&rule["path"]), scalar(&rule["value"])))
             .collect();
-        let expected = TASKDEF_OVERRIDES.map(|(path, value)| (path.to_owned(), value.to_owned()));
+        assert_eq!(overrides, taskdef_overrides(), "{manifest}: taskdef_overrides");
+    }
+}
 
-        assert_eq!(overrides, expected, "{manifest}: taskdef_overrides");
+#[test]
+fn compose_lets_every_service_drain_as_long_as_ecs_does() {
+    let compose = Manifest::read("compose.yaml");
+    let expected = format!("{}s", STOP_TIMEOUT.as_secs());
+    let mut count = 0;
+    for (name, container) in compose.field("services").as_hash().expect("services") {
+        // An Envoy ends at once, and after its application: it owns their network.
+        let image = merged(container, "image").map(scalar).unwrap_or_default();
+        if image.starts_with("greeter/") {
+            let found = merged(container, "stop_grace_period").map(scalar);
+            let what = format!("{compose}: stop_grace_period of {}", scalar(name));
+            assert_eq!(found.as_ref(), Some(&expected), "{what}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 6, "{compose}: containers of our own");
+}
+
+#[test]
+fn the_documents_say_how_long_a_drain_takes_at_most() {
+    for (file, words) in ON_THE_DRAIN {
+        let expected = words.replace("{}", &LONGEST_DRAIN.as_secs().to_string());
+        assert!(read(file).contains(&expected), "{file} does not say {expected:?}");
     }
 }
 
@@ -446,6 +483,17 @@ fn visit(value: &Yaml, path: &str, look: &mut impl FnMut(&str, &Yaml)) {
             }
         }
         _ => {}
+    }
+}
+
+/// A field of its own, or of what it is merged with (`<<: *other`), which the reader leaves
+/// to us.
+fn merged<'a>(section: &'a Yaml, field: &str) -> Option<&'a Yaml> {
+    let own = &section[field];
+    if own.is_badvalue() {
+        merged(section.as_hash()?.get(&Yaml::from_str("<<"))?, field)
+    } else {
+        Some(own)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -63,15 +64,18 @@ impl Mesh {
         assert_ne!(old, Some(Pid::from_raw(pid)));
     }
 
-    /// Waits until no process of a task or a sidecar is left.
-    pub(crate) fn is_gone(&self) {
-        let end = Instant::now() + PATIENCE;
-        for (task, &pid) in self.tasks.iter().chain(&self.sidecars) {
-            while kill(pid, None) != Err(Errno::ESRCH) {
-                assert!(Instant::now() < end, "{task} is left, process {pid}");
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
+    /// The tasks, and the sidecars' tasks, of which a process is left.
+    pub(crate) fn left(&self) -> Vec<&str> {
+        let all = self.tasks.iter().chain(&self.sidecars);
+        let left = all.filter(|&(_, &pid)| kill(pid, None) != Err(Errno::ESRCH));
+        left.map(|(task, _)| task.as_str()).collect()
+    }
+
+    /// The folder with what its Envoys read.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let mut words = self.hint.as_ref()?.split_whitespace();
+        let socket = words.find(|word| word.ends_with("/admin.sock"))?;
+        Path::new(socket).ancestors().nth(2).map(Path::to_owned)
     }
 }
 

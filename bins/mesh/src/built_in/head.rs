@@ -1,0 +1,148 @@
+//! What a head loses and gets on its way from one connection to the next (RFC 9110,
+//! section 7.6; RFC 9112, section 3.2); no I/O.
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Uri, Version};
+
+/// Headers that belong to one connection, also where `Connection` does not name them
+/// (RFC 9110, section 7.6.1), and `Trailer`: trailers are not passed on.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Makes a request's head fit for a target. `host` is for the one that may come without:
+/// HTTP/1.0.
+///
+/// # Errors
+///
+/// Whom it is for is not certain: the words for a 400.
+pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), &'static str> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || hosts == 0 && head.version != Version::HTTP_10 {
+        return Err("exactly one Host header is required");
+    }
+    // Taken out first, in case that Connection names it.
+    let named = head.headers.remove(header::HOST);
+    let host = match head.uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            return Err("a user name in the target");
+        }
+        Some(authority) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| "a bad host in the target")?
+        }
+        None => named.unwrap_or(HeaderValue::from_static(host)),
+    };
+    remove_hop_by_hop(&mut head.headers);
+    // The body is here in one piece; hyper says its length itself.
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::EXPECT);
+    head.headers.insert(header::HOST, host);
+    head.version = Version::HTTP_11;
+    if let Some(path) = head.uri.path_and_query() {
+        head.uri = Uri::from(path.clone());
+    }
+    Ok(())
+}
+
+/// Removes what belongs to one connection, what its `Connection` names too.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let lists = headers.get_all(header::CONNECTION).iter();
+    let options = lists.flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
+    let named: Vec<_> =
+        options.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    /// The target and the headers of what is passed on, in order of their names.
+    fn passed_on(
+        version: Version,
+        uri: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<String, &'static str> {
+        let mut request = Request::builder().version(version).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        pass_on(&mut head, "greeter-service")?;
+        assert_eq!(head.version, Version::HTTP_11);
+        let lines =
+            head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        Ok(format!("{} {}", head.uri, lines.join(", ")))
+    }
+
+    #[test]
+    fn everything_else_is_passed_on() {
+        let fields = [("host", "x"), ("accept", "*/*"), ("cookie", "a"), ("cookie", "b")];
+        let expected = "/path?query accept: */*, cookie: a, cookie: b, host: x";
+        assert_eq!(passed_on(Version::HTTP_11, "/path?query", &fields), Ok(expected.to_owned()));
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_is_not() {
+        let fields = [
+            ("host", "x"),
+            ("connection", "close, X-One ,,x-two,not a name"),
+            ("connection", "X-THREE, host"),
+            ("x-one", "1"),
+            ("x-one", "1"),
+            ("X-Two", "2"),
+            ("x-three", "3"),
+            ("x-four", "4"),
+            ("proxy-connection", "keep-alive"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+        ];
+        let expected = Ok("/ host: x, x-four: 4".to_owned());
+        assert_eq!(passed_on(Version::HTTP_11, "/", &fields), expected);
+    }
+
+    #[test]
+    fn the_target_says_the_host_before_the_header_does() {
+        let host = [("host", "other")];
+        for (uri, expected) in [
+            ("http://a.test:80/x?y", "/x?y host: a.test:80"),
+            ("http://a.test?y", "/?y host: a.test"),
+            ("http://[::1]/", "/ host: [::1]"),
+            ("*", "* host: other"),
+        ] {
+            assert_eq!(passed_on(Version::HTTP_11, uri, &host), Ok(expected.to_owned()));
+        }
+        let user = passed_on(Version::HTTP_11, "http://user@a.test/", &host);
+        assert_eq!(user, Err("a user name in the target"));
+    }
+
+    #[test]
+    fn one_host_is_needed_and_http_1_0_may_do_without() {
+        let one = Err("exactly one Host header is required");
+        let two = [("host", "x"), ("host", "x")];
+        assert_eq!(passed_on(Version::HTTP_11, "/", &[]), one);
+        assert_eq!(passed_on(Version::HTTP_11, "http://a.test/", &[]), one);
+        assert_eq!(passed_on(Version::HTTP_11, "/", &two), one);
+        assert_eq!(passed_on(Version::HTTP_10, "/", &two), one);
+        let expected = Ok("/ host: greeter-service".to_owned());
+        assert_eq!(passed_on(Version::HTTP_10, "/", &[]), expected);
+    }
+}
