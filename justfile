@@ -46,15 +46,19 @@ picture: browser
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
     cd bins/greeter && for target in edge reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
 
-# Measure greeter under overload: slow clients, 10,000 connections, no files, a million requests
-overload:
-    cargo bench -p greeter --bench overload
+# Measure the binaries in dist/ under attack: slow clients, 10,000 connections, no files, a full log
+[no-exit-message]
+overload: _dist
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload
 
 # Measure the binaries in dist/: size, start, memory, CPU a request, and a quarter of a CPU
 [no-exit-message]
-bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk')
-    @[ -e dist/{{ docker_arch }}/greeter ] || { echo "bench: there is no dist/{{ docker_arch }}/greeter: just static" >&2; exit 1; }
+bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures
+
+[no-exit-message]
+_dist:
+    @[ -e dist/{{ docker_arch }}/greeter ] || { echo "there is no dist/{{ docker_arch }}/greeter: just static" >&2; exit 1; }
 
 # Check the format, the lints and the tests
 check: _format _clippy test

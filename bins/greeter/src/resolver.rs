@@ -1,6 +1,5 @@
 //! Host names to addresses, never on the worker: getaddrinfo(3) blocks.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +38,7 @@ struct State {
     /// One look-up at a time: a name server that hangs costs one thread.
     looking: bool,
     /// Who is parked until it ends, by the number of their deadline.
-    waiting: BTreeMap<u64, Coroutine>,
+    waiting: Vec<(u64, Coroutine)>,
 }
 
 impl Resolver {
@@ -84,12 +83,12 @@ impl Resolver {
             let deadline = deadlines.watch_this();
             deadline.set(end);
             while state.addresses.is_none() && state.looking && !deadline.has_passed() {
-                state.waiting.insert(deadline.id(), coroutine::current());
+                state.waiting.push((deadline.id(), coroutine::current()));
                 drop(state);
                 coroutine::park();
                 state = self.lock();
+                state.waiting.retain(|(id, _)| *id != deadline.id());
             }
-            state.waiting.remove(&deadline.id());
         }
         if let Some(addresses) = &state.addresses {
             return Ok(addresses.clone());

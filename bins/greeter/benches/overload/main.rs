@@ -1,7 +1,10 @@
-//! greeter under more than it was made for: `cargo bench -p greeter --bench overload`.
+//! greeter under more than it was made for: `just overload`, which sets `SERVICES` to the folder
+//! of the shipped binaries; without it, cargo's own are measured.
 //!
-//! Prints what it measures, and fails where a promise is broken. It takes two minutes, and
+//! Prints what it measures, and fails where a promise is broken. It takes four minutes, and
 //! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
+
+mod attacks;
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -13,7 +16,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use harness::peer::ok;
-use harness::{PATIENCE, Peer, Process, eventually};
+use harness::{PATIENCE, Peer, Process, eventually, service};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -26,6 +29,12 @@ fn main() {
     slow_heads();
     idle_connections();
     no_files_left();
+    attacks::files_come_and_go();
+    attacks::no_room_to_continue();
+    attacks::one_who_pipelines();
+    attacks::one_who_connects();
+    attacks::a_log_that_nobody_reads();
+    attacks::answers_that_nobody_reads();
     many_greetings();
 }
 
@@ -33,7 +42,7 @@ fn main() {
 fn slow_heads() {
     println!("\n1,000 clients send a byte of their head every 2 s");
     raise_open_files();
-    let (_process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &[]));
+    let (_process, address) = Process::serve(&mut greeter(&[]));
     let before = Latencies::of(address, Duration::from_secs(5));
 
     let start = Instant::now();
@@ -76,7 +85,7 @@ fn idle_connections() {
         return row("not measured: open files allowed", files);
     }
     let settings = [("MAX_CONNECTIONS", "12000")];
-    let (process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &settings));
+    let (process, address) = Process::serve(&mut greeter(&settings));
     greet(&mut open(address));
     let before = memory(&process);
 
@@ -107,9 +116,7 @@ fn idle_connections() {
 /// 100 connections to a process that may open 64 files.
 fn no_files_left() {
     println!("\n100 connections, 64 open files");
-    let mut command = greeter("sh", &[]);
-    command.args(["-c", "ulimit -n 64; exec \"$0\"", env!("CARGO_BIN_EXE_greeter")]);
-    let (process, address) = Process::serve(&mut command);
+    let (process, address) = Process::serve(&mut with_64_files());
     greet(&mut open(address));
     let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
     // It may have inherited some with higher numbers.
@@ -134,7 +141,7 @@ fn no_files_left() {
 /// A million greetings, or as many as a minute allows.
 fn many_greetings() {
     println!("\nmany greetings, on 32 connections");
-    let (process, address) = Process::serve(&mut greeter(env!("CARGO_BIN_EXE_greeter"), &[]));
+    let (process, address) = Process::serve(&mut greeter(&[]));
     let minute = Duration::from_mins(1);
     let few = load(address, 10_000, minute);
     let early = memory(&process);
@@ -150,10 +157,10 @@ fn many_greetings() {
     assert!(late < early + early / 10, "it grows");
 }
 
-/// The command that starts greeter, by `program`, in front of services as they should be.
-fn greeter(program: &str, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
+/// The command that starts greeter in front of services as they should be.
+fn greeter(settings: &[(&str, &str)]) -> Command {
+    let mut command = service(env!("CARGO_BIN_EXE_greeter"));
+    command.env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
     for (variable, line) in
         [("GREETING_URL", "Hello (greeting-1)"), ("NAME_URL", "Emelia (name-1)")]
     {
@@ -167,6 +174,15 @@ fn greeter(program: &str, settings: &[(&str, &str)]) -> Command {
         command.env(variable, service.url());
     }
     command
+}
+
+/// The same, with 64 open files at most.
+fn with_64_files() -> Command {
+    let plain = greeter(&[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$0\""]).arg(plain.get_program());
+    limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    limited
 }
 
 fn open(address: SocketAddr) -> TcpStream {
@@ -222,9 +238,13 @@ impl Latencies {
         Self(all)
     }
 
+    fn longest(&self) -> Duration {
+        self.at(100)
+    }
+
     /// What this part of the greetings stayed within.
     fn at(&self, percent: usize) -> Duration {
-        self.0[self.0.len() * percent / 100]
+        self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)]
     }
 }
 

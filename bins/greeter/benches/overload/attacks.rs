@@ -1,0 +1,215 @@
+//! What one client alone, or one log, could do to all others.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use harness::{Client, Process};
+use nix::sys::signal::Signal;
+
+use crate::{Latencies, greet, greeter, open, open_files, raise_open_files, row, with_64_files};
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// 64 open files, and four times as many clients that come, are silent, and go, for 30 s.
+pub(crate) fn files_come_and_go() {
+    println!("\nclients that come and go, 64 open files, 30 s");
+    let (process, address) = Process::serve(&mut with_64_files());
+    greet(&mut open(address));
+    let idle = open_files(&process);
+    let attack = Attack::start(4, move |over, seed| {
+        let (mut random, mut clients) = (fastrand::Rng::with_seed(seed), VecDeque::new());
+        while !over.load(Relaxed) {
+            clients.extend(Client::try_connect(address));
+            if clients.len() > 60 {
+                clients.drain(..random.usize(1..40));
+            }
+            sleep(Duration::from_micros(random.u64(..5000)));
+        }
+    });
+    sleep(Duration::from_secs(30));
+    attack.stop();
+    let start = Instant::now();
+    let left = || open_files(&process);
+    while left() > idle + 4 && start.elapsed() < Duration::from_secs(15) {
+        sleep(Duration::from_millis(10));
+    }
+    row("files open before, and when they have gone", format!("{idle} and {}", left()));
+    assert!(left() <= idle + 4, "files are lost");
+    greet(&mut open(address));
+}
+
+/// Clients whose windows close after more and more answers, and who then want to be told to
+/// continue: for one of them there is no room just then.
+pub(crate) fn no_room_to_continue() {
+    const CLIENTS: usize = 800;
+    println!("\n{CLIENTS} clients without room for 100 Continue");
+    raise_open_files();
+    let (process, address) = Process::serve(&mut greeter(&[]));
+    let before = open_files(&process);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|more| {
+            let mut client = Client::with_room(address, 1);
+            let expects = "Content-Length: 5\r\nExpect: 100-continue";
+            let post = format!("POST / HTTP/1.1\r\nHost: x\r\n{expects}\r\n\r\n");
+            // Its end may come while it is sent.
+            let _ = client.try_send(HEALTH.repeat(100 + more) + &post);
+            client
+        })
+        .collect();
+    sleep(Duration::from_secs(25));
+    let held = open_files(&process).saturating_sub(before);
+    row("held 25 s after their last byte", held);
+    assert_eq!(held, 0);
+    drop(clients);
+}
+
+/// One client that always has more requests, and reads all answers.
+pub(crate) fn one_who_pipelines() {
+    println!("\none client that pipelines without end");
+    let (_process, address) = Process::serve(&mut greeter(&[]));
+    let before = Latencies::of(address, Duration::from_secs(3));
+    let pipelines = Arc::new(open(address));
+    let (reads, writes) = (pipelines.clone(), pipelines.clone());
+    let reader = thread::spawn(move || {
+        let (mut buffer, mut all) = (vec![0; 64 * 1024], 0);
+        while let Ok(count @ 1..) = (&*reads).read(&mut buffer) {
+            all += count;
+        }
+        all
+    });
+    let attack = Attack::start(1, move |over, _| {
+        let many = HEALTH.repeat(1000);
+        while !over.load(Relaxed) && (&*writes).write_all(many.as_bytes()).is_ok() {}
+    });
+    sleep(Duration::from_millis(500));
+    let during = Latencies::of(address, Duration::from_secs(5));
+    let _ = pipelines.shutdown(Shutdown::Both);
+    attack.stop();
+    row("latency of others before", &before);
+    row("latency of others during", &during);
+    row("longest during", format!("{:.1?}", during.longest()));
+    row("bytes it was answered", reader.join().expect("it reads"));
+    assert!(during.longest() < Duration::from_secs(1), "one keeps the worker");
+}
+
+/// Clients that only connect, as fast as they can.
+pub(crate) fn one_who_connects() {
+    println!("\nclients that only connect, without end");
+    let (_process, address) = Process::serve(&mut greeter(&[]));
+    let before = Latencies::of(address, Duration::from_secs(3));
+    let attack = Attack::start(2, move |over, _| {
+        while !over.load(Relaxed) {
+            if let Ok(stream) = TcpStream::connect(address) {
+                harness::peer::reset(stream);
+            }
+        }
+    });
+    let during = Latencies::of(address, Duration::from_secs(5));
+    attack.stop();
+    row("latency of others before", &before);
+    row("latency of others during", &during);
+    row("longest during", format!("{:.1?}", during.longest()));
+    assert!(during.longest() < Duration::from_secs(1), "they keep the worker");
+}
+
+/// Standard output is a pipe that is full; a refused and a failed request a second.
+pub(crate) fn a_log_that_nobody_reads() {
+    println!("\na log that nobody reads, 3 s");
+    let nowhere = ("NAME_URL", "http://127.0.0.1:1");
+    let (mut process, address, _log) =
+        Process::serve_unread(greeter(&[]).env(nowhere.0, nowhere.1));
+    let (mut served, start) = (0, Instant::now());
+    while start.elapsed() < Duration::from_secs(3) {
+        for (request, status) in [("no request\r\n", "400"), (REQUEST_TEXT, "502"), (HEALTH, "200")]
+        {
+            assert_eq!(&Client::connect(address).send(request).answer()[9..12], status);
+            served += 1;
+        }
+    }
+    process.signal(Signal::SIGTERM);
+    let (status, took) = process.wait();
+    row("requests answered", served);
+    row("its end after SIGTERM", format!("{status}, after {took:.1?}"));
+    assert!(status.success());
+}
+
+/// 40 clients that ask for the page again and again, and read nothing.
+pub(crate) fn answers_that_nobody_reads() {
+    println!("\n40 clients that do not read");
+    let (process, address) = Process::serve(&mut greeter(&[]));
+    let page = "GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n".repeat(1000);
+    let before = kernel_memory();
+    let clients: Vec<_> =
+        (0..40).map(|_| thread::spawn(asks_only(address, page.clone()))).collect();
+    let mut most = 0;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(12) {
+        most = most.max(kernel_memory().saturating_sub(before));
+        sleep(Duration::from_millis(100));
+    }
+    // They are there still, and have read nothing.
+    let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    row("most in the kernel, both ends", format!("{} MiB", most / 1024 / 1024));
+    row("connections left after 12 s", open_connections(&process, address));
+    assert_eq!(open_connections(&process, address), 0);
+    drop(clients);
+}
+
+/// Asks until nothing more is taken.
+fn asks_only(address: SocketAddr, requests: String) -> impl FnOnce() -> TcpStream {
+    move || {
+        let mut stream = open(address);
+        stream.set_write_timeout(Some(Duration::from_secs(11))).expect("a time-out above zero");
+        while stream.write_all(requests.as_bytes()).is_ok() {}
+        stream
+    }
+}
+
+const REQUEST_TEXT: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// What all TCP sockets of this machine hold, in bytes.
+fn kernel_memory() -> u64 {
+    let statistics = fs::read_to_string("/proc/net/sockstat").expect("Linux has it");
+    let pages =
+        statistics.lines().find_map(|line| line.strip_prefix("TCP: ")?.split(" mem ").nth(1));
+    4096 * pages.expect("the kernel counts it").trim().parse::<u64>().expect("a number")
+}
+
+/// Ends of connections that the kernel has on this address, open or not.
+fn open_connections(process: &Process, address: SocketAddr) -> usize {
+    let port = format!(":{:04X}", address.port());
+    let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", process.pid())).expect("Linux");
+    let local =
+        |line: &&str| line.split_whitespace().nth(1).is_some_and(|end| end.ends_with(&port));
+    // Its listener is one.
+    sockets.lines().filter(local).count() - 1
+}
+
+/// Threads that go on until they are told.
+struct Attack(Arc<AtomicBool>, Vec<JoinHandle<()>>);
+
+impl Attack {
+    /// Each is given its number from 0.
+    fn start(count: u64, attack: impl FnOnce(&AtomicBool, u64) + Clone + Send + 'static) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let one = |number| {
+            let (attack, over) = (attack.clone(), over.clone());
+            thread::spawn(move || attack(&over, number))
+        };
+        let threads = (0..count).map(one).collect();
+        Self(over, threads)
+    }
+
+    fn stop(self) {
+        self.0.store(true, Relaxed);
+        for thread in self.1 {
+            thread.join().expect("it only attacks");
+        }
+    }
+}
