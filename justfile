@@ -46,10 +46,10 @@ picture: browser
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
     cd bins/greeter && for target in edge reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
 
-# Measure the binaries in dist/ under attack: slow clients, 10,000 connections, no files, a full log
+# Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [no-exit-message]
-overload: _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload
+overload *WHICH: _dist
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload -- {{ WHICH }}
 
 # Measure the binaries in dist/: size, start, memory, CPU a request, and a quarter of a CPU
 [no-exit-message]

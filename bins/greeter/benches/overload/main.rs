@@ -22,20 +22,31 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const GREETING: &str = "From greeter-1: Hello (greeting-1) Emelia (name-1)";
 
+/// What is measured, by the names that choose some of them.
+const ALL: [(&str, fn()); 10] = [
+    ("slow-heads", slow_heads),
+    ("idle", idle_connections),
+    ("no-files", no_files_left),
+    ("files-come-and-go", attacks::files_come_and_go),
+    ("no-room-to-continue", attacks::no_room_to_continue),
+    ("pipelines", attacks::one_who_pipelines),
+    ("connects", attacks::those_who_connect),
+    ("unread-log", attacks::a_log_that_nobody_reads),
+    ("unread-answers", attacks::answers_that_nobody_reads),
+    ("many", many_greetings),
+];
+
 fn main() {
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
         return; // `cargo test --all-targets` comes by: this is no test
     }
-    slow_heads();
-    idle_connections();
-    no_files_left();
-    attacks::files_come_and_go();
-    attacks::no_room_to_continue();
-    attacks::one_who_pipelines();
-    attacks::one_who_connects();
-    attacks::a_log_that_nobody_reads();
-    attacks::answers_that_nobody_reads();
-    many_greetings();
+    let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    for (name, measure) in ALL {
+        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name) {
+            measure();
+        }
+    }
 }
 
 /// 1,000 heads, of which a byte comes every two seconds, beside good requests.
