@@ -241,7 +241,7 @@ fn a_log_that_nobody_reads_is_not_waited_for() {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     };
     refuse();
-    assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
+    assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
 
     // Read again, the log says what it is short of. One line a second comes of refusals.
     let (sender, lines) = std::sync::mpsc::channel();

@@ -69,6 +69,8 @@ impl Proxy {
                 smol::Timer::after(REST).await;
                 continue;
             };
+            // A queue that is never empty must not keep the others from their turn.
+            smol::future::yield_now().await;
             let _ = stream.get_ref().set_nodelay(true);
             drop_if_deaf(stream.get_ref());
             let proxy = self.clone();

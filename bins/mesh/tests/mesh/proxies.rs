@@ -4,7 +4,11 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
 
+use harness::peer::reset;
 use harness::{Client, PATIENCE, eventually, get};
 use nix::sys::signal::Signal;
 
@@ -111,4 +115,56 @@ fn a_client_that_does_not_read_is_dropped() {
     let waited = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
     assert!(!waited, "it is still there after {PATIENCE:?}");
     assert_eq!(get(mesh.front, "/health").0, 200, "the others never noticed");
+}
+
+/// A connection on its way.
+fn begin_to_connect(to: SocketAddr) -> TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // Says that it is not there yet.
+    let _ = socket.connect(&to.into());
+    socket.into()
+}
+
+/// While they connect and connect, whoever is in has his turn: counted, not timed.
+#[test]
+fn a_queue_of_new_connections_keeps_nobody_from_an_answer() {
+    const ANSWERS: usize = 10;
+    const BATCH: usize = 200;
+    let mesh = Mesh::start(&["--tasks", "1"]);
+    let mut client = Client::connect(mesh.front);
+    let (front, count) = (mesh.front, Arc::<AtomicUsize>::default());
+    let answered = Arc::<AtomicBool>::default();
+    let crowd: Vec<_> = (0..3)
+        .map(|_| {
+            let (count, answered) = (count.clone(), answered.clone());
+            thread::spawn(move || {
+                while !answered.load(SeqCst) {
+                    // Many at a time, for a queue that is never empty.
+                    let batch: Vec<_> = (0..BATCH).map(|_| begin_to_connect(front)).collect();
+                    // Reset, for ports that are free again at once.
+                    for one in batch {
+                        reset(one);
+                    }
+                    count.fetch_add(BATCH, SeqCst);
+                }
+            })
+        })
+        .collect();
+    while count.load(SeqCst) < 1000 {
+        thread::yield_now();
+    }
+    let before = count.load(SeqCst);
+    for _ in 0..ANSWERS {
+        client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(client.answer().starts_with("HTTP/1.1 200 "));
+    }
+    let others = (count.load(SeqCst) - before) / ANSWERS;
+    answered.store(true, SeqCst);
+    for one in crowd {
+        one.join().unwrap();
+    }
+    println!("{others} connections for each answer");
+    assert!(others < 20_000, "{others} connections for each answer");
 }
