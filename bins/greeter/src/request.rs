@@ -21,10 +21,17 @@ const MAX_BLANK: usize = 4;
 const MAX_HEADERS: usize = 128;
 
 /// What is passed on to the services behind: the context of a trace (W3C Trace Context and
-/// Baggage, Envoy's and the load balancer's request ids), and no more, because a leaf has
-/// room for 16 headers and two Envoys bring theirs.
-const PASSED_ON: [&str; 5] =
-    ["traceparent", "tracestate", "baggage", "x-request-id", "x-amzn-trace-id"];
+/// Baggage, Envoy's and the load balancer's request ids), the header by which Service Connect
+/// sends a request to the green tasks of a deployment that can be tried first, and no more,
+/// because a leaf has room for 16 headers and two Envoys bring theirs.
+const PASSED_ON: [&str; 6] = [
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+    "x-amzn-trace-id",
+    "x-amzn-ecs-blue-green-test",
+];
 /// The most bytes passed on; a header that would exceed them stays behind.
 const MAX_PASSED_ON: usize = 2048;
 

@@ -65,7 +65,7 @@ fn only_the_trace_is_passed_on() {
         &mut Client::connect(address),
         "GET /?q HTTP/1.1\r\nHost: x\r\nCookie: secret\r\nAuthorization: secret\r\n\
          TraceParent: 00-aa-bb-01\r\nTraceState: a=b\r\nBaggage: c=d\r\nX-Request-Id: e\r\n\
-         X-Amzn-Trace-Id: Root=f\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+         X-Amzn-Trace-Id: Root=f\r\nX-Amzn-Ecs-Blue-Green-Test: 1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
     );
     assert_eq!(answered, negotiated("200 OK", "", GREETING));
     let request = requests.recv_timeout(PATIENCE).unwrap();
@@ -79,6 +79,7 @@ fn only_the_trace_is_passed_on() {
         "traceparent: 00-aa-bb-01",
         "tracestate: a=b",
         &format!("user-agent: greeter/{}", env!("CARGO_PKG_VERSION")),
+        "x-amzn-ecs-blue-green-test: 1",
         "x-amzn-trace-id: Root=f",
         "x-request-id: e",
     ];

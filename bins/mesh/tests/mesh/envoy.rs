@@ -147,7 +147,8 @@ fn a_leaf_gets_fourteen_headers_at_most() {
          Cookie: a=b\r\nX-Other: 1\r\n\
          traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
          tracestate: vendor=1\r\nbaggage: user=alice\r\nX-Request-Id: 7\r\n\
-         X-Amzn-Trace-Id: Root=1-67891233-abcdef012345678912345678\r\n\r\n",
+         X-Amzn-Trace-Id: Root=1-67891233-abcdef012345678912345678\r\n\
+         X-Amzn-Ecs-Blue-Green-Test: 1\r\n\r\n",
     );
     let answer = client.answer();
     assert!(answer.ends_with(") Ada (name-1)"), "{answer}");
@@ -162,6 +163,7 @@ fn a_leaf_gets_fourteen_headers_at_most() {
         ("baggage", "user=alice"),
         ("x-request-id", "7"),
         ("x-amzn-trace-id", "Root=1-67891233-abcdef012345678912345678"),
+        ("x-amzn-ecs-blue-green-test", "1"),
     ] {
         assert_eq!(header(&head, name), Some(value), "{head}");
     }
