@@ -44,7 +44,7 @@ picture: browser
 # Fuzz greeter's two HTTP parsers, each for so long
 [no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
-    cd bins/greeter && for target in edge reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
+    cd crates/http1 && for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
 
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [no-exit-message]

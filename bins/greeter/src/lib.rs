@@ -35,23 +35,31 @@
 //! another. No input should be able to cause one: `request`, `body` and `reply` are cut, fed
 //! and fuzzed at random (`fuzz/`). In a debug build it ends one coroutine, one connection.
 
+#[path = "../../../crates/http1/src/body.rs"]
 mod body;
 mod buffer;
 mod connect;
 mod connection;
 mod deadline;
 mod edge;
+#[path = "../../../crates/http1/src/framing.rs"]
 mod framing;
 #[cfg(any(fuzzing, test))]
+#[path = "../../../crates/http1/src/fuzzing.rs"]
 pub mod fuzzing;
 mod inflate;
 mod json;
+#[path = "../../../crates/http1/src/negotiate.rs"]
 mod negotiate;
 mod page;
+#[path = "../../../crates/http1/src/reply.rs"]
 mod reply;
+#[path = "../../../crates/http1/src/request.rs"]
 mod request;
+#[path = "../../../crates/http1/src/requests.rs"]
 mod requests;
 mod resolver;
+#[path = "../../../crates/http1/src/response.rs"]
 mod response;
 mod server;
 mod settings;

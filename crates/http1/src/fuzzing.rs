@@ -3,6 +3,7 @@
 //! `fuzz/` calls this with what libFuzzer makes up, and the tests with the seeds in
 //! `fuzz/corpus`.
 
+#[path = "fuzzing/reply.rs"]
 pub mod reply;
 
 use std::iter::Cycle;
@@ -478,7 +479,7 @@ fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
 /// Shows every seed of a target to it.
 #[cfg(test)]
 fn each_seed(target: &str, fuzz: fn(&[u8])) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/http1/fuzz/corpus/");
     let mut count = 0;
     for seed in std::fs::read_dir(format!("{folder}{target}")).unwrap() {
         let path = seed.unwrap().path();
@@ -497,7 +498,7 @@ mod tests {
 
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
-        super::each_seed("edge", super::connection);
+        super::each_seed("requests", super::connection);
     }
 
     /// A target, a Host, a list of codings or the line of a chunk, in pieces, good and bad.
