@@ -41,7 +41,7 @@ picture: browser
     cp target/tmp/page-light.png docs/page-light.png
     cp target/tmp/page-dark.png docs/page-dark.png
 
-# Fuzz greeter's two HTTP parsers, each for so long
+# Fuzz what reads requests and answers, each for so long
 [no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
     cd crates/http1 && for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done

@@ -97,9 +97,9 @@ impl Connector {
 mod tests {
     use std::net::TcpListener;
 
+    use http::Uri;
     use may::go;
     use socket2::{Domain, SockAddr, Type};
-    use ureq::http::Uri;
 
     use super::*;
 

@@ -11,58 +11,65 @@
 //! The next request is not looked at before the last answer is written: a client that
 //! pipelines and does not read is simply not read from.
 
+use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use crate::LOG;
+use chassis::Shutdown;
+use chassis::log::Limited;
+use http1::response::{self, Date};
+use http1::{
+    Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests, Status,
+};
+
+use crate::about::LOG;
+use crate::answer::{Content, answer};
 use crate::buffer::Buffer;
 use crate::edge::Edge;
-use crate::framing::Framing;
-use crate::request::{Method, Refusal, Request};
-use crate::requests::{Awaited, MAX_INPUT, Next, Requests};
-use crate::response::{self, Answer, Connection as Header, Status};
+use crate::limits::{self, Limits};
 use crate::socket::Socket;
+use crate::traffic::Counters;
+use crate::wanted::{Target, Wanted};
 
-/// How long a connection waits for its client.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// For a further request. The default, 75 s, is longer than the load balancer's 60 s: it
-    /// must be the load balancer that closes, or it answers its clients 502.
-    pub idle: Duration,
-    /// For the first byte, for the rest of a head, and for a body: 10 s each.
-    pub receive: Duration,
-    /// For an answer to be read: 10 s.
-    pub send: Duration,
+/// What all connections share.
+pub(crate) struct Clients {
+    edge: Edge,
+    limits: Limits,
+    shutdown: Shutdown,
+    counters: Counters,
+    /// What clients are refused for: they could fill the log with it.
+    refused: Limited,
+    date: Mutex<Date>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Clients {
+    pub(crate) fn new(edge: Edge, limits: Limits, shutdown: Shutdown) -> Self {
         Self {
-            idle: Duration::from_secs(75),
-            receive: Duration::from_secs(10),
-            send: Duration::from_secs(10),
+            edge,
+            limits,
+            shutdown,
+            counters: Counters::default(),
+            refused: Limited::new(),
+            date: Mutex::default(),
         }
     }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Calls `write` with the `Date` header's value.
+    fn with_date<T>(&self, write: impl FnOnce(&str) -> T) -> T {
+        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        write(date.at(SystemTime::now()))
+    }
 }
-
-const TOO_SLOW: Refusal = Refusal(Status::REQUEST_TIMEOUT, "the request took more than 10 s");
-const TOO_MANY: Refusal = Refusal(Status::UNAVAILABLE, "too many connections");
-
-/// How long, and for how many bytes, a closing connection still listens.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
-
-const NO_BODY: Framing = Framing::Length(0);
-
-/// The room for an answer that a connection keeps for the next one, in bytes: enough for
-/// a greeting. The page must not cost memory for the rest of the connection.
-const KEPT_OUTPUT: usize = 4096;
 
 /// Why a connection ends before its client closed it.
 enum Stop {
     /// With an answer that says why.
-    Refused(Refusal),
+    Refused(Reason),
     /// With nothing more to say.
     Idle,
     /// The client does not read what it is told.
@@ -71,38 +78,69 @@ enum Stop {
     Gone,
 }
 
+/// Why a client is refused.
+#[derive(Debug)]
+enum Reason {
+    Request(Refusal),
+    /// It took more than this.
+    TooSlow(Duration),
+    TooMany,
+}
+
+impl Reason {
+    fn status(&self) -> Status {
+        match self {
+            Self::Request(refusal) => refusal.status(),
+            Self::TooSlow(_) => Status::RequestTimeout,
+            Self::TooMany => Status::ServiceUnavailable,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(refusal) => refusal.fmt(f),
+            Self::TooSlow(limit) => write!(f, "the request took more than {} s", limit.as_secs()),
+            Self::TooMany => f.write_str("too many connections"),
+        }
+    }
+}
+
+impl std::error::Error for Reason {}
+
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Refused(Reason::Request(refusal))
     }
 }
 
 /// Serves a connection until one side ends it.
-pub(crate) fn serve(socket: Socket, edge: &Arc<Edge>) {
-    let mut connection = Connection::new(socket, edge);
+pub(crate) fn serve(socket: Socket, clients: &Clients) {
+    let mut connection = Connection::new(socket, clients);
     let stop = connection.run();
     connection.stop(stop);
 }
 
 /// Answers 503 to a connection that is one too many.
-pub(crate) fn turn_away(socket: Socket, edge: &Arc<Edge>) {
-    Connection::new(socket, edge).stop(Err(TOO_MANY.into()));
+pub(crate) fn turn_away(socket: Socket, clients: &Clients) {
+    Connection::new(socket, clients).stop(Err(Stop::Refused(Reason::TooMany)));
 }
 
 struct Connection<'a> {
     socket: Socket,
     input: Buffer,
     output: Vec<u8>,
-    requests: Requests,
+    requests: Requests<Wanted>,
     /// What the deadline is for, while one is set for input.
     awaited: Option<Awaited>,
     /// Nothing has come yet.
     is_new: bool,
-    edge: &'a Arc<Edge>,
+    clients: &'a Clients,
 }
 
 impl<'a> Connection<'a> {
-    fn new(socket: Socket, edge: &'a Arc<Edge>) -> Self {
+    fn new(socket: Socket, clients: &'a Clients) -> Self {
         Self {
             socket,
             input: Buffer::default(),
@@ -110,7 +148,7 @@ impl<'a> Connection<'a> {
             requests: Requests::default(),
             awaited: None,
             is_new: true,
-            edge,
+            clients,
         }
     }
 
@@ -126,7 +164,10 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Next::Head => {
-                    in_flight = self.requests.head().map(|request| self.edge.receive(request));
+                    in_flight = self.requests.head().map(|request| {
+                        let is_check = request.kept.target == Target::Health;
+                        self.clients.counters.receive(is_check)
+                    });
                     self.let_continue()?;
                 }
                 Next::Request(request) => {
@@ -143,55 +184,56 @@ impl<'a> Connection<'a> {
     fn fill(&mut self, awaited: Awaited) -> Result<usize, Stop> {
         // One deadline for all that is awaited, however often some of it comes.
         if self.awaited.replace(awaited) != Some(awaited) {
-            let limits = &self.edge.limits;
+            let limits = &self.clients.limits;
             self.socket.set_deadline(match awaited {
                 Awaited::Request if !self.is_new => limits.idle,
                 _ => limits.receive,
             });
         }
-        match self.input.fill(&self.socket, MAX_INPUT) {
+        match self.input.fill(&self.socket, http1::limits::HEAD) {
             Ok(count) => {
                 self.is_new = false;
                 Ok(count)
             }
             Err(error) if error.kind() != io::ErrorKind::TimedOut => Err(Stop::Gone),
             Err(_) if awaited == Awaited::Request => Err(Stop::Idle),
-            Err(_) => Err(TOO_SLOW.into()),
+            Err(_) => Err(Stop::Refused(Reason::TooSlow(self.clients.limits.receive))),
         }
     }
 
     /// Tells a client that waits for it to go on and send the body.
     fn let_continue(&mut self) -> Result<(), Stop> {
         let waits = self.input.unused().is_empty()
-            && self.requests.head().is_some_and(|r| r.expects_continue && r.body != NO_BODY);
+            && self.requests.head().is_some_and(|r| r.expects_continue && r.body != Framing::NONE);
         if waits { self.write(response::CONTINUE) } else { Ok(()) }
     }
 
     /// Answers a request. Says whether another may follow.
-    fn answer(&mut self, request: Request) -> Result<bool, Stop> {
+    fn answer(&mut self, request: Request<Wanted>) -> Result<bool, Stop> {
         let (head_only, is_1_0) = (request.method == Method::Head, request.is_1_0);
         let keep_alive = request.keep_alive;
-        let answer = self.edge.answer(request);
+        let answer = self.clients.edge.answer(request);
         // Asked now: the drain may have begun while the answer was made.
-        let header = match keep_alive && !self.edge.shutdown.begun() {
-            false => Header::Close,
-            true if is_1_0 => Header::KeepAlive,
-            true => Header::Open,
+        let persistence = match keep_alive && !self.clients.shutdown.begun() {
+            false => Persistence::Close,
+            true if is_1_0 => Persistence::KeepAlive,
+            true => Persistence::Open,
         };
-        self.write_answer(&answer, head_only, header)?;
-        Ok(header != Header::Close)
+        self.write_answer(&answer, head_only, persistence)?;
+        Ok(persistence != Persistence::Close)
     }
 
     fn write_answer(
         &mut self,
         answer: &Answer,
         head_only: bool,
-        header: Header,
+        persistence: Persistence,
     ) -> Result<(), Stop> {
         let mut output = std::mem::take(&mut self.output);
-        self.edge.with_date(|date| response::write(&mut output, answer, head_only, header, date));
+        self.clients
+            .with_date(|date| response::write(&mut output, answer, head_only, persistence, date));
         let written = self.write(&output);
-        if output.capacity() <= KEPT_OUTPUT {
+        if output.capacity() <= limits::KEPT_OUTPUT {
             output.clear();
             self.output = output;
         }
@@ -200,7 +242,7 @@ impl<'a> Connection<'a> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.awaited = None;
-        self.socket.set_deadline(self.edge.limits.send);
+        self.socket.set_deadline(self.clients.limits.send);
         self.socket.write_all(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Stop::Deaf,
             _ => Stop::Gone,
@@ -208,9 +250,11 @@ impl<'a> Connection<'a> {
     }
 
     fn stop(mut self, mut why: Result<(), Stop>) {
-        if let Err(Stop::Refused(refusal)) = why {
-            self.edge.refused.event(LOG, "refused", &[("cause", &refusal.1)]);
-            why = self.write_answer(&refusal.into(), false, Header::Close);
+        if let Err(Stop::Refused(reason)) = &why {
+            let text = reason.to_string();
+            self.clients.refused.event(LOG, "refused", &[("cause", &text)]);
+            let answer = answer(reason.status(), Content::PLAIN, text.into_bytes());
+            why = self.write_answer(&answer, false, Persistence::Close);
         }
         match why {
             Ok(()) | Err(Stop::Idle) => self.close(),
@@ -226,9 +270,9 @@ impl<'a> Connection<'a> {
         if self.socket.finish().is_err() {
             return;
         }
-        self.socket.set_deadline(LINGER);
+        self.socket.set_deadline(limits::LINGER);
         let mut scratch = [0; 2048];
-        let mut left = LINGER_BYTES;
+        let mut left = limits::LINGER_BYTES;
         while let Ok(count @ 1..) = self.socket.read(&mut scratch)
             && count <= left
         {
@@ -242,7 +286,6 @@ mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
 
-    use chassis::Shutdown;
     use may::go;
 
     use super::*;
@@ -258,7 +301,7 @@ mod tests {
         let (long, short) = (Duration::from_hours(1), Duration::from_millis(50));
         let settings = Settings {
             host: "greeter-1".to_owned(),
-            greeting: ureq::http::Uri::clone(&nowhere),
+            greeting: http::Uri::clone(&nowhere),
             name: nowhere,
             max_connections: 1,
             limits: Limits { idle: long, receive: short, send: short },
@@ -280,8 +323,10 @@ mod tests {
             .unwrap();
         let serves = go!(move || {
             let deadlines = Deadlines::start().unwrap();
-            let edge = Arc::new(Edge::new(&settings, &deadlines, Shutdown::on_call()));
-            serve(Socket::new(stream, &deadlines).unwrap(), &edge);
+            let shutdown = Shutdown::on_call();
+            let edge = Edge::new(&settings, &deadlines, shutdown.clone());
+            let clients = Clients::new(edge, settings.limits, shutdown);
+            serve(Socket::new(stream, &deadlines).unwrap(), &clients);
         });
         serves.join().unwrap();
     }

@@ -1,10 +1,10 @@
-//! A greeting, or why there is none, in JSON (`docs/openapi.json`). No I/O.
+//! A greeting, or why there is none, in JSON (`docs/openapi.json`).
 
 use std::fmt::Write as _;
 
 use chassis::log::Escaped;
 
-use crate::edge::Lines;
+use crate::line::Lines;
 use crate::upstream::Failure;
 
 /// What was said, who said it, and the microseconds it took to ask them.

@@ -3,11 +3,12 @@
 //! It is one file that asks for nothing but greetings, and it is the same for everybody:
 //! nothing of a request is in it, and no service is called for it.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 
+use http1::{Answer, Status};
+
+use crate::answer::{self, Content};
 use crate::inflate::inflate;
-use crate::response::{Answer, Content, Status};
 
 /// The page in gzip's format (RFC 1952).
 const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/page.html.gz"));
@@ -33,11 +34,11 @@ macro_rules! headers {
     };
 }
 
-const PLAIN: Content = Content("text/html; charset=utf-8", headers!(""));
-const GZIP: Content = Content("text/html; charset=utf-8", headers!("Content-Encoding: gzip\r\n"));
+const PLAIN: Content = Content { media_type: "text/html; charset=utf-8", headers: headers!("") };
+const GZIP: Content = Content { headers: headers!("Content-Encoding: gzip\r\n"), ..PLAIN };
 
-/// The page, compressed or not. Every browser takes it compressed; so it is kept, and
-/// unpacked once for all who do not.
+/// The page, compressed or not. It is kept compressed, as every browser takes it, and unpacked
+/// once for all clients that do not accept gzip.
 pub(crate) fn answer(gzip: bool) -> Answer {
     static UNPACKED: OnceLock<Vec<u8>> = OnceLock::new();
     let (content, body) = if gzip {
@@ -47,7 +48,7 @@ pub(crate) fn answer(gzip: bool) -> Answer {
         // build.rs has packed it: it can be unpacked, as the test below shows.
         (PLAIN, &UNPACKED.get_or_init(|| inflate(data).unwrap_or_default())[..])
     };
-    Answer { status: Status::OK, content, body: Cow::Borrowed(body) }
+    answer::answer(Status::Ok, content, body)
 }
 
 #[cfg(test)]

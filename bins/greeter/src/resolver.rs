@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::Uri;
 use may::coroutine::{self, Coroutine};
-use ureq::http::Uri;
 
 use crate::deadline::Deadlines;
 

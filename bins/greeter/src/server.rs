@@ -14,25 +14,13 @@ use may::go;
 use may::io::{CoIo, WaitIo};
 use socket2::SockRef;
 
-use crate::LOG;
-use crate::connection::{self, Limits};
+use crate::about::{LOG, VERSION};
+use crate::connection::{self, Clients};
 use crate::deadline::Deadlines;
 use crate::edge::Edge;
+use crate::limits::{self, Limits};
 use crate::settings::Settings;
 use crate::socket::Socket;
-
-/// Connections over the limit that are answered 503 at a time; more are just closed.
-const TURNED_AWAY: usize = 64;
-
-/// Container health checks over the limit that are served at a time: ECS ends a task whose
-/// checks fail, and one that is full is well. A check takes a connection, every 5 s.
-const CHECKS: usize = 4;
-
-/// The most that the kernel holds for a connection of answers that the client does not read,
-/// and as much of requests that are not read here, in bytes; Linux takes twice as many, with
-/// its own book-keeping. Without a limit it is 4 to 6 MiB (tcp(7)): 40 clients held 152 MiB.
-/// So 4,096 hold 256 MiB, of a task's 512.
-const UNREAD: usize = 16 * 1024;
 
 /// How long accepting rests when it fails: there are no files left until some connection
 /// ends, and trying again at once would take the CPU that ending needs.
@@ -42,15 +30,16 @@ const REST: Duration = Duration::from_millis(50);
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     runtime::init()?;
     let deadlines = Deadlines::start()?;
-    let edge = Arc::new(Edge::new(&settings, &deadlines, shutdown.clone()));
+    let edge = Edge::new(&settings, &deadlines, shutdown.clone());
+    let clients = Arc::new(Clients::new(edge, settings.limits, shutdown.clone()));
 
     let address = port::addresses(&ports);
     let server = Arc::new(Server {
-        edge: edge.clone(),
+        clients: clients.clone(),
         deadlines,
         served: Places::new(settings.max_connections),
-        turned_away: Places::new(TURNED_AWAY),
-        checks: Places::new(CHECKS),
+        turned_away: Places::new(limits::TURNED_AWAY),
+        checks: Places::new(limits::CHECKS),
         accept_failed: Limited::new(),
     });
     let listeners = ports
@@ -61,11 +50,11 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         let (server, listener) = (server.clone(), listener.clone());
         go!(move || server.accept_all(&listener));
     }
-    LOG.event("start", &[("version", &crate::SERVICE.version), ("address", &address)]);
+    LOG.event("start", &[("version", &VERSION), ("address", &address)]);
 
     shutdown.wait();
     LOG.event("drain", &[]);
-    let traffic = || edge.traffic();
+    let traffic = || clients.counters().traffic();
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
     for listener in &listeners {
         // New connections are refused from here on: the proxies try another task.
@@ -74,7 +63,7 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     if !quiet {
         shutdown::drain(REST, shutdown::LAST_ANSWERS, traffic);
     }
-    LOG.event("stop", &[("requests", &edge.traffic().requests), ("quiet", &quiet)]);
+    LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
 
@@ -82,8 +71,8 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
 fn listen(port: Port, limits: Limits) -> io::Result<TcpListener> {
     let listener = port.listen()?;
     let socket = SockRef::from(&listener);
-    socket.set_send_buffer_size(UNREAD)?;
-    socket.set_recv_buffer_size(UNREAD)?;
+    socket.set_send_buffer_size(limits::UNREAD)?;
+    socket.set_recv_buffer_size(limits::UNREAD)?;
     // Whoever does not read loses the connection, even when all that is to be said is written
     // and the connection is closed here (tcp(7)).
     #[cfg(target_os = "linux")]
@@ -92,7 +81,7 @@ fn listen(port: Port, limits: Limits) -> io::Result<TcpListener> {
 }
 
 struct Server {
-    edge: Arc<Edge>,
+    clients: Arc<Clients>,
     deadlines: Deadlines,
     served: Arc<Places>,
     turned_away: Arc<Places>,
@@ -136,10 +125,10 @@ impl Server {
         } else {
             return Ok(());
         };
-        let (socket, edge) = (Socket::new(stream, &self.deadlines)?, self.edge.clone());
+        let (socket, clients) = (Socket::new(stream, &self.deadlines)?, self.clients.clone());
         go!(move || {
             let _place = place;
-            serve(socket, &edge);
+            serve(socket, &clients);
         });
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! What greeter is told by its environment.
 
 use chassis::settings::{Env, Invalid, host, number, required};
-use ureq::http::Uri;
+use http::Uri;
 
-use crate::connection::Limits;
+use crate::limits::{self, Limits};
 
 /// The settings of one greeter.
 #[derive(Clone, Debug)]
@@ -20,14 +20,13 @@ pub struct Settings {
     pub limits: Limits,
 }
 
-/// A coroutine's stack takes two of the 65,530 memory maps that Linux gives a process
-/// (`vm.max_map_count`), and without one more the process would end.
-const MOST_CONNECTIONS: usize = 20_000;
-
-pub(crate) const USAGE: &str = "  \
-GREETING_URL     where greetings come from: http://host[:port][/path]
-  NAME_URL         where names come from: http://host[:port][/path]
-  MAX_CONNECTIONS  client connections at a time; more get 503 (4096)";
+pub(crate) const USAGE: &str = concat!(
+    "  GREETING_URL     where greetings come from: http://host[:port][/path]\n",
+    "  NAME_URL         where names come from: http://host[:port][/path]\n",
+    "  MAX_CONNECTIONS  client connections at a time; more get 503 (",
+    limits::connections!(),
+    ")",
+);
 
 impl Settings {
     /// Reads them; `GREETING_URL` and `NAME_URL` must be there.
@@ -36,7 +35,12 @@ impl Settings {
             host: host(env)?,
             greeting: url(env, "GREETING_URL", "http://greeting-service:3000")?,
             name: url(env, "NAME_URL", "http://name-service:3000")?,
-            max_connections: number(env, "MAX_CONNECTIONS", 4096, 1..=MOST_CONNECTIONS)?,
+            max_connections: number(
+                env,
+                "MAX_CONNECTIONS",
+                limits::CONNECTIONS,
+                1..=limits::MOST_CONNECTIONS,
+            )?,
             limits: Limits::default(),
         })
     }
@@ -48,7 +52,7 @@ fn url(env: Env, variable: &str, example: &str) -> Result<Uri, Invalid> {
         uri.scheme_str() == Some("http")
             && uri.authority().is_some_and(|authority| {
                 let port = authority.port_u16();
-                // A port that is no number, or none at all behind the colon, is no port to it.
+                // port_u16() is None for `host:x` and for `host:`.
                 !authority.host().is_empty()
                     && (authority.as_str() == authority.host() || port.is_some_and(|p| p > 0))
             })

@@ -2,8 +2,8 @@
 //!
 //! The call is our own, on sockets that park the coroutine. It was ureq's once: of a
 //! greeting's 61,000 instructions 48,000 were ureq's, and the coroutine each call took,
-//! with 16 KiB of stack, was most of greeter's memory. (Measured in one run: 42.7 us of CPU
-//! a greeting then, 25.0 us so.)
+//! with 16 KiB of stack, was most of greeter's memory. (CPU of a greeting, measured in one
+//! run: before 42.7 us, now 25.0 us.)
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,29 +12,20 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chassis::log::Limited;
-use may::coroutine::JoinHandle;
-use may::go;
-use ureq::http::Uri;
-
-use crate::LOG;
+use crate::about::{LOG, USER_AGENT};
 use crate::buffer::Buffer;
 use crate::connect::Connector;
 use crate::deadline::Deadlines;
-use crate::reply::{self, Reader};
+use crate::limits;
+use crate::line::{self, line};
 use crate::resolver::Resolver;
-use crate::response::Status;
 use crate::socket::Socket;
-
-/// A whole greeting may take this long, whatever has to be done for it.
-const BUDGET: Duration = Duration::from_secs(2);
-/// A connection is used this long at most. Where balancing is per connection (Service
-/// Connect in TCP mode) traffic so reaches the tasks of a scale-out.
-const MAX_AGE: Duration = Duration::from_secs(30);
-/// Calls to one service at a time; more fail with 503.
-const MAX_IN_FLIGHT: usize = 1024;
-/// The most bytes of an answer held at a time: a head, or the line of a chunked body.
-const MAX_INPUT: usize = 8 * 1024;
+use chassis::log::Limited;
+use http::Uri;
+use http1::Status;
+use http1::reply::{self, Reader};
+use may::coroutine::JoinHandle;
+use may::go;
 
 /// Why a call failed, said plainly, and the status that tells a client so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +36,8 @@ pub(crate) struct Failure {
     url: String,
     pub(crate) cause: String,
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,13 +54,13 @@ pub(crate) struct Upstream {
     connector: Connector,
     /// Connections for the next calls. The last one back goes first, so that those which are
     /// not needed grow old.
-    kept: Mutex<VecDeque<Connection>>,
+    kept: Mutex<VecDeque<Pooled>>,
     in_flight: AtomicUsize,
     failed: Limited,
 }
 
-/// A connection to the service.
-struct Connection {
+/// A connection to the service, for one call after the other.
+struct Pooled {
     socket: Socket,
     opened: Instant,
 }
@@ -80,10 +73,9 @@ impl Upstream {
 
     fn with(name: &'static str, url: Uri, connector: Connector) -> Arc<Self> {
         let host = url.authority().map_or("", |authority| authority.as_str());
-        let agent = concat!("greeter/", env!("CARGO_PKG_VERSION"));
         // A leaf takes 16 headers: none here that says nothing.
         let head =
-            format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {agent}\r\n", url.path());
+            format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path());
         Arc::new(Self {
             name,
             connector,
@@ -102,9 +94,9 @@ impl Upstream {
         let others = self.in_flight.fetch_add(1, Relaxed);
         let in_flight = InFlight(self.clone());
         let request = [&*self.head, passed_on, b"\r\n"].concat();
-        let end = start + BUDGET;
-        let state = if others >= MAX_IN_FLIGHT {
-            Asked::Not(Fault::TooMany)
+        let end = start + limits::BUDGET;
+        let state = if others >= limits::CALLS {
+            Asked::Not(Error::TooMany)
         } else if let Some(connection) = self.send_kept(&request, start, end) {
             Asked::Kept(connection, request)
         } else {
@@ -115,73 +107,73 @@ impl Upstream {
     }
 
     /// A kept connection on which the request was sent, if one takes it.
-    fn send_kept(&self, request: &[u8], now: Instant, end: Instant) -> Option<Connection> {
+    fn send_kept(&self, request: &[u8], now: Instant, end: Instant) -> Option<Pooled> {
         let connection = self.take(now)?;
         connection.socket.set_deadline_at(end);
         connection.socket.write_all(request).is_ok().then_some(connection)
     }
 
     /// A whole call on a new connection.
-    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, Fault> {
+    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, Error> {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
         socket.write_all(request)?;
-        self.receive(Connection { socket, opened: Instant::now() }, false)
+        self.receive(Pooled { socket, opened: Instant::now() }, false)
     }
 
     /// Waits for the answer to what was sent, perhaps on a connection that had died.
-    fn receive(&self, connection: Connection, may_be_dead: bool) -> Result<String, Fault> {
+    fn receive(&self, connection: Pooled, may_be_dead: bool) -> Result<String, Error> {
         let mut input = Buffer::default();
         let mut reader = Reader::default();
         let mut answered = false;
         while !reader.is_done() {
-            let error = match input.fill(&connection.socket, MAX_INPUT) {
+            let error = match input.fill(&connection.socket, http1::limits::ANSWER_INPUT) {
                 Ok(0) if reader.ends_with_input() => break,
                 Ok(0) => ErrorKind::UnexpectedEof.into(),
                 Ok(_) => {
                     answered = true;
-                    let used = reader.advance(input.unused()).map_err(Fault::Answer)?;
+                    let used = reader.advance(input.unused())?;
                     input.consume(used);
                     continue;
                 }
                 Err(error) => error,
             };
             let stale = may_be_dead && !answered && error.kind() != ErrorKind::TimedOut;
-            return Err(if stale { Fault::Stale(error) } else { Fault::Io(error) });
+            return Err(if stale { Error::Stale(error) } else { Error::Io(error) });
         }
-        // Whoever says more than was asked is not asked again there.
+        // A connection with unread bytes is not used again.
         if reader.keeps_alive() && input.unused().is_empty() {
             self.keep(connection);
         }
-        reader.line().map_err(Fault::Answer)
+        line(reader.into_content()).map_err(Error::Line)
     }
 
     /// A kept connection, unless all are too old or dead.
-    fn take(&self, now: Instant) -> Option<Connection> {
+    fn take(&self, now: Instant) -> Option<Pooled> {
         loop {
             let connection = self.kept().pop_back()?;
-            if connection.age(now) < MAX_AGE && connection.socket.is_silent() {
+            if connection.age(now) < limits::MAX_AGE && connection.socket.is_silent() {
                 return Some(connection);
             }
         }
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep(&self, connection: Pooled) {
         connection.socket.clear_deadline();
         let now = Instant::now();
         let mut kept = self.kept();
         kept.push_back(connection);
-        while kept.front().is_some_and(|c| c.age(now) >= MAX_AGE) {
+        while kept.front().is_some_and(|c| c.age(now) >= limits::MAX_AGE) {
             kept.pop_front();
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Connection>> {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Pooled>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self, fault: Fault) -> Failure {
-        let (status, cause) = fault.describe();
+    fn failure(&self, error: &Error) -> Failure {
+        let (status, cause) = (error.status(), error.to_string());
         let fields: [(&str, &dyn fmt::Display); 3] =
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
         self.failed.event(LOG, "upstream failed", &fields);
@@ -189,7 +181,7 @@ impl Upstream {
     }
 }
 
-impl Connection {
+impl Pooled {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)
     }
@@ -205,11 +197,11 @@ pub(crate) struct Call {
 
 /// How the service was asked.
 enum Asked {
-    Not(Fault),
+    Not(Error),
     /// On a connection that was kept; the request, should it have died.
-    Kept(Connection, Vec<u8>),
+    Kept(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Anew(JoinHandle<Result<String, Fault>>),
+    Anew(JoinHandle<Result<String, Error>>),
 }
 
 impl Call {
@@ -217,14 +209,14 @@ impl Call {
     pub(crate) fn answer(self) -> Result<String, Failure> {
         let upstream = &self.in_flight.0;
         let answer = match self.state {
-            Asked::Not(fault) => Err(fault),
+            Asked::Not(error) => Err(error),
             Asked::Kept(connection, request) => match upstream.receive(connection, true) {
-                Err(Fault::Stale(_)) => upstream.call_anew(&request, self.end),
+                Err(Error::Stale(_)) => upstream.call_anew(&request, self.end),
                 answer => answer,
             },
-            Asked::Anew(call) => call.join().unwrap_or(Err(Fault::Panic)),
+            Asked::Anew(call) => call.join().unwrap_or(Err(Error::Panic)),
         };
-        answer.map_err(|fault| upstream.failure(fault))
+        answer.map_err(|error| upstream.failure(&error))
     }
 }
 
@@ -238,42 +230,62 @@ impl Drop for InFlight {
 }
 
 /// What may go wrong with a call.
-enum Fault {
+#[derive(Debug)]
+enum Error {
     TooMany,
     /// A bug in here, in a debug build: what ships ends with it.
     Panic,
     /// A kept connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
     Io(io::Error),
-    Answer(reply::Fault),
+    Answer(reply::Error),
+    Line(line::Error),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl Fault {
-    /// The status and the words for it.
-    fn describe(self) -> (Status, String) {
-        let gateway = |text: &str| (Status::BAD_GATEWAY, text.to_owned());
+impl From<reply::Error> for Error {
+    fn from(error: reply::Error) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl Error {
+    /// The status that tells a client so.
+    fn status(&self) -> Status {
         match self {
-            Self::Panic => gateway("the call panicked"),
-            Self::TooMany => (Status::UNAVAILABLE, "too many calls in flight".to_owned()),
-            Self::Answer(cause) => (Status::BAD_GATEWAY, cause.into_owned()),
-            Self::Stale(error) | Self::Io(error) => match error.kind() {
-                ErrorKind::TimedOut => (Status::GATEWAY_TIMEOUT, "no answer in time".to_owned()),
-                ErrorKind::ConnectionRefused => gateway("connection refused"),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => gateway("connection reset"),
-                ErrorKind::UnexpectedEof => {
-                    gateway("connection closed before the end of the answer")
-                }
-                _ => (Status::BAD_GATEWAY, error.to_string()),
-            },
+            Self::TooMany => Status::ServiceUnavailable,
+            Self::Stale(error) | Self::Io(error) if error.kind() == ErrorKind::TimedOut => {
+                Status::GatewayTimeout
+            }
+            _ => Status::BadGateway,
         }
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Panic => "the call panicked",
+            Self::TooMany => "too many calls in flight",
+            Self::Answer(error) => return error.fmt(f),
+            Self::Line(error) => return error.fmt(f),
+            Self::Stale(error) | Self::Io(error) => match error.kind() {
+                ErrorKind::TimedOut => "no answer in time",
+                ErrorKind::ConnectionRefused => "connection refused",
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset",
+                ErrorKind::UnexpectedEof => "connection closed before the end of the answer",
+                _ => return error.fmt(f),
+            },
+        })
+    }
+}
+
+impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
@@ -331,7 +343,7 @@ mod tests {
                 let _ = stream.write_all(&ok(&format!("Emelia (name-{number})")));
                 // The next request gets no answer.
                 let _ = read_request(&mut stream);
-                std::thread::sleep(BUDGET / 2);
+                std::thread::sleep(limits::BUDGET / 2);
                 let _ = stream.write_all(&ok("too late"));
             }
         });
@@ -339,7 +351,8 @@ mod tests {
         let lines = with(move |deadlines| {
             let name = Upstream::new("name", url.parse().unwrap(), deadlines);
             let start = Instant::now();
-            [start, start.checked_sub(BUDGET).unwrap()].map(|start| line(name.ask(b"", start)))
+            [start, start.checked_sub(limits::BUDGET).unwrap()]
+                .map(|start| line(name.ask(b"", start)))
         });
         let late = format!("name ({}/): no answer in time", name.url());
         assert_eq!(lines, ["Emelia (name-0)", &late]);

@@ -1,16 +1,9 @@
-//! What a message's body is, and where it ends (RFC 9112, sections 6 and 7). No I/O.
-//!
-//! The edge has no use for a request's: it is read only to find the next request behind it.
+//! What a message's body is, and where it ends (RFC 9112, sections 6 and 7).
 
 use crate::framing::Framing;
-use crate::request::{Refusal, is_token_byte};
-use crate::response::Status;
-
-/// The longest body that is read away, in bytes; chunked, its framing counts too.
-pub(crate) const MAX_BODY: u64 = 64 * 1024;
-const TOO_LARGE: Refusal = Refusal(Status::CONTENT_TOO_LARGE, "body over 64 KiB");
-/// The longest line of a chunked body: a chunk's size with extensions, a trailer.
-const MAX_LINE: usize = 4096;
+use crate::grammar::is_token_byte;
+use crate::limits;
+use crate::refusal::Refusal;
 
 /// Follows a body to its end.
 #[derive(Debug)]
@@ -24,7 +17,7 @@ enum State {
     /// Bytes of the body, or of one chunk with its CR LF.
     Bytes {
         left: u64,
-        then: Next,
+        then: Then,
     },
     ChunkSize,
     Trailer,
@@ -32,7 +25,7 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum Then {
     Done,
     ChunkEnd,
 }
@@ -40,12 +33,12 @@ enum Next {
 impl Decoder {
     pub(crate) fn new(framing: Framing) -> Result<Self, Refusal> {
         let state = match framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) if length > MAX_BODY => return Err(TOO_LARGE),
-            Framing::Length(left) => State::Bytes { left, then: Next::Done },
+            Framing::NONE => State::Done,
+            Framing::Length(length) if length > limits::BODY => return Err(Refusal::BodyTooLarge),
+            Framing::Length(left) => State::Bytes { left, then: Then::Done },
             Framing::Chunked => State::ChunkSize,
         };
-        Ok(Self { state, left: MAX_BODY })
+        Ok(Self { state, left: limits::BODY })
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -63,7 +56,7 @@ impl Decoder {
         let mut used = 0;
         while let Some((step, held)) = self.step(&input[used..])? {
             content(&input[used..used + held]);
-            self.left = self.left.checked_sub(step as u64).ok_or(TOO_LARGE)?;
+            self.left = self.left.checked_sub(step as u64).ok_or(Refusal::BodyTooLarge)?;
             used += step;
         }
         Ok(used)
@@ -75,11 +68,11 @@ impl Decoder {
         let is_content = matches!(self.state, State::Bytes { left: 1.., .. });
         let (next, used) = match self.state {
             State::Done => return Ok(None),
-            State::Bytes { left: 0, then: Next::Done } => (State::Done, 0),
-            State::Bytes { left: 0, then: Next::ChunkEnd } => match line(input)? {
+            State::Bytes { left: 0, then: Then::Done } => (State::Done, 0),
+            State::Bytes { left: 0, then: Then::ChunkEnd } => match line(input)? {
                 None => return Ok(None),
                 Some(b"") => (State::ChunkSize, 2),
-                Some(_) => return Err(Refusal::malformed("a chunk is longer than its size")),
+                Some(_) => return Err(Refusal::Malformed("a chunk is longer than its size")),
             },
             State::Bytes { .. } if input.is_empty() => return Ok(None),
             State::Bytes { left, then } => {
@@ -91,16 +84,16 @@ impl Decoder {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
-                match chunk_size(line).ok_or(Refusal::malformed("bad chunk size or extension"))? {
+                match chunk_size(line).ok_or(Refusal::Malformed("bad chunk size or extension"))? {
                     0 => (State::Trailer, used),
-                    left => (State::Bytes { left, then: Next::ChunkEnd }, used),
+                    left => (State::Bytes { left, then: Then::ChunkEnd }, used),
                 }
             }
             State::Trailer => match line(input)? {
                 None => return Ok(None),
                 Some(b"") => (State::Done, 2),
                 Some(line) if is_field(line) => (State::Trailer, line.len() + 2),
-                Some(_) => return Err(Refusal::malformed("bad trailer")),
+                Some(_) => return Err(Refusal::Malformed("bad trailer")),
             },
         };
         self.state = next;
@@ -170,14 +163,14 @@ fn split_run(text: &[u8], is_of_it: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 
 /// The line at the front, without its CR LF, once it is there.
 fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
-    let bad = Refusal::malformed("bad line in a chunked body");
-    match input.iter().take(MAX_LINE).position(|&b| b == b'\n') {
+    let bad = Refusal::Malformed("bad line in a chunked body");
+    match input.iter().take(limits::CHUNK_LINE).position(|&b| b == b'\n') {
         Some(end) if end > 0 && input[end - 1] == b'\r' => {
             let line = &input[..end - 1];
             if line.contains(&b'\r') { Err(bad) } else { Ok(Some(line)) }
         }
         Some(_) => Err(bad),
-        None if input.len() >= MAX_LINE => Err(bad),
+        None if input.len() >= limits::CHUNK_LINE => Err(bad),
         None => Ok(None),
     }
 }
@@ -225,7 +218,7 @@ mod tests {
     fn the_next_request_is_found_behind_the_body() {
         let next = b"GET / HTTP/1.1\r\n";
         for (framing, body, content) in [
-            (Framing::Length(0), &b""[..], &b""[..]),
+            (Framing::NONE, &b""[..], &b""[..]),
             (Framing::Length(5), b"hello", b"hello"),
             (Framing::Chunked, b"0\r\n\r\n", b""),
             (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
@@ -265,7 +258,7 @@ mod tests {
             b"0\r\nGET / HTTP/1.1\r\n\r\n",
         ] {
             assert!(
-                matches!(decode_all(Framing::Chunked, bad), Err(Refusal(Status::BAD_REQUEST, _))),
+                matches!(decode_all(Framing::Chunked, bad), Err(Refusal::Malformed(_))),
                 "{}",
                 bad.escape_ascii()
             );
@@ -323,15 +316,15 @@ mod tests {
 
     #[test]
     fn a_body_has_an_end() {
-        let over = usize::try_from(MAX_BODY).unwrap() + 1;
-        assert_eq!(decode(Framing::Length(MAX_BODY + 1), b"", 1), Err(TOO_LARGE));
-        assert!(decode(Framing::Length(MAX_BODY), &vec![b'x'; over], 999).unwrap().is_some());
+        let over = usize::try_from(limits::BODY).unwrap() + 1;
+        assert_eq!(decode(Framing::Length(limits::BODY + 1), b"", 1), Err(Refusal::BodyTooLarge));
+        assert!(decode(Framing::Length(limits::BODY), &vec![b'x'; over], 999).unwrap().is_some());
         let endless = b"1\r\nx\r\n".repeat(over);
-        assert_eq!(decode(Framing::Chunked, &endless, 999), Err(TOO_LARGE));
-        let line = vec![b'1'; MAX_LINE];
+        assert_eq!(decode(Framing::Chunked, &endless, 999), Err(Refusal::BodyTooLarge));
+        let line = vec![b'1'; limits::CHUNK_LINE];
         assert!(decode(Framing::Chunked, &line, 999).is_err());
         let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(over)].concat();
-        assert_eq!(decode(Framing::Chunked, &trailers, 999), Err(TOO_LARGE));
+        assert_eq!(decode(Framing::Chunked, &trailers, 999), Err(Refusal::BodyTooLarge));
     }
 
     /// Pieces of chunked bodies, good and bad, in any order.

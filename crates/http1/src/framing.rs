@@ -1,26 +1,80 @@
 //! How the end of a message is found, and whether its connection lives on (RFC 9112,
-//! sections 6.3 and 9.3): the headers that requests and answers have in common. No I/O.
+//! sections 6.3 and 9.3): the headers that requests and answers have in common.
 
 use httparse::Header;
 
-use crate::negotiate::split;
-use crate::request::{Refusal, is_token_byte};
+use crate::grammar::{is_token_byte, split};
+use crate::refusal::Refusal;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub enum Framing {
     /// After this many bytes; 0 is no body.
     Length(u64),
+    /// At the last chunk.
     Chunked,
 }
 
-/// What the headers say of it.
+impl Framing {
+    /// No body.
+    pub const NONE: Self = Self::Length(0);
+}
+
+/// What the headers of a message say of its end and its connection's.
 #[derive(Debug, Default)]
-pub(crate) struct Fields {
-    length: Option<u64>,
+pub struct Fields {
+    length: ContentLength,
     codings: Codings,
+    options: ConnectionOptions,
+}
+
+/// What `Content-Length` says, in however many lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContentLength(Option<u64>);
+
+impl ContentLength {
+    /// Takes note of a line's value.
+    ///
+    /// # Errors
+    ///
+    /// It is no number, or not the one that another line has.
+    pub fn read(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let length = number(value.trim_ascii()).ok_or(Refusal::Malformed("bad Content-Length"))?;
+        if self.0.is_some_and(|known| known != length) {
+            return Err(Refusal::Malformed("two values of Content-Length"));
+        }
+        self.0 = Some(length);
+        Ok(())
+    }
+
+    /// The length in bytes, if it was said.
+    #[must_use]
+    pub const fn get(self) -> Option<u64> {
+        self.0
+    }
+}
+
+/// What `Connection` says, in however many lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionOptions {
     close: bool,
     keep_alive: bool,
+}
+
+impl ConnectionOptions {
+    /// Takes note of a line's value.
+    pub fn read(&mut self, value: &[u8]) {
+        for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// Whether the connection lives on: HTTP/1.0's closes unless it is asked not to.
+    #[must_use]
+    pub const fn keep_alive(self, is_1_0: bool) -> bool {
+        !self.close && (!is_1_0 || self.keep_alive)
+    }
 }
 
 /// What `Transfer-Encoding` says: one list, over however many lines.
@@ -56,27 +110,23 @@ impl Codings {
 
 impl Fields {
     /// Takes note of a header. Says whether it is one of these.
-    pub(crate) fn read(&mut self, header: &Header) -> Result<bool, Refusal> {
-        let (name, value) = (header.name, header.value.trim_ascii());
-        if name.eq_ignore_ascii_case("content-length") {
-            let length = content_length(value).ok_or(Refusal::malformed("bad Content-Length"))?;
-            if self.length.is_some_and(|known| known != length) {
-                return Err(Refusal::malformed("two values of Content-Length"));
-            }
-            self.length = Some(length);
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+    ///
+    /// # Errors
+    ///
+    /// It is bad for itself, or beside those before it.
+    pub fn read(&mut self, header: &Header) -> Result<bool, Refusal> {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            self.length.read(header.value)?;
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             if self.codings == Codings::NotThere {
                 self.codings = Codings::Empty;
             }
             // Empty members mean nothing (RFC 9110, section 5.6.1).
-            for member in split(value, b',').filter(|member| !member.is_empty()) {
+            for member in split(header.value, b',').filter(|member| !member.is_empty()) {
                 self.codings = self.codings.and(member);
             }
-        } else if name.eq_ignore_ascii_case("connection") {
-            for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            }
+        } else if header.name.eq_ignore_ascii_case("connection") {
+            self.options.read(header.value);
         } else {
             return Ok(false);
         }
@@ -84,14 +134,18 @@ impl Fields {
     }
 
     /// The framing they ask for, if any.
-    pub(crate) fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
-        let malformed = |what| Err(Refusal::malformed(what));
-        match (self.codings, self.length) {
+    ///
+    /// # Errors
+    ///
+    /// The end could not be found, or two readers could find two.
+    pub fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
+        let malformed = |what| Err(Refusal::Malformed(what));
+        match (self.codings, self.length.get()) {
             (Codings::NotThere, length) => Ok(length.map(Framing::Length)),
             (_, Some(_)) => malformed("both Transfer-Encoding and Content-Length"),
             _ if is_1_0 => malformed("Transfer-Encoding in HTTP/1.0"),
             (Codings::Chunked, None) => Ok(Some(Framing::Chunked)),
-            (Codings::UnknownThenChunked, None) => Err(Refusal::UNKNOWN_CODING),
+            (Codings::UnknownThenChunked, None) => Err(Refusal::UnknownCoding),
             // No way to find the end (RFC 9112, section 6.3).
             (Codings::Unknown, None) => malformed("the last Transfer-Encoding is not chunked"),
             (Codings::Empty, None) => malformed("empty Transfer-Encoding"),
@@ -101,14 +155,15 @@ impl Fields {
         }
     }
 
-    /// Whether the connection lives on: HTTP/1.0's closes unless asked not to.
-    pub(crate) fn keep_alive(&self, is_1_0: bool) -> bool {
-        !self.close && (!is_1_0 || self.keep_alive)
+    /// Whether the connection lives on: see [`ConnectionOptions::keep_alive`].
+    #[must_use]
+    pub const fn keep_alive(&self, is_1_0: bool) -> bool {
+        self.options.keep_alive(is_1_0)
     }
 }
 
 /// Digits alone, and no more than fit.
-fn content_length(value: &[u8]) -> Option<u64> {
+fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -1,19 +1,58 @@
-//! What a client sends, and in `reply` what a service answers, without the connection: cut
-//! into any pieces, it must mean the same, and mean what a second, simpler reading of it says.
-//! `fuzz/` calls this with what libFuzzer makes up, and the tests with the seeds in
+//! A second reading of what a client sends, and in `reply` of what a service answers. Cut into
+//! any pieces, the bytes must mean the same to the first, and what the second, simpler one
+//! says. `fuzz/` calls this with what libFuzzer makes up, and the tests with the seeds in
 //! `fuzz/corpus`.
 
-#[path = "fuzzing/reply.rs"]
 pub mod reply;
 
 use std::iter::Cycle;
 use std::slice::Iter;
 
-use crate::body::MAX_BODY;
 use crate::framing::Framing;
-use crate::negotiate::Form;
-use crate::request::{MAX_HEAD, Method, Refusal, Request, Target};
-use crate::requests::{MAX_INPUT, Next, Requests};
+use crate::limits;
+use crate::negotiate::{Offer, Preferences};
+use crate::refusal::Refusal;
+use crate::request::{self, Head, Method};
+use crate::requests::{Next, Requests};
+
+/// A request, and all that a service could keep of its head.
+type Request = request::Request<Kept>;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+    media: Preferences<3>,
+    codings: Preferences<2>,
+}
+
+const MEDIA: [Offer; 3] = [
+    Offer(&["*/*", "text/*", "text/plain"]),
+    Offer(&["*/*", "application/*", "application/json"]),
+    Offer(&["*/*", "text/*", "text/html"]),
+];
+const CODINGS: [Offer; 2] = [Offer(&["*", "x-gzip", "gzip"]), Offer(&["*", "identity"])];
+
+impl From<&Head<'_>> for Kept {
+    fn from(head: &Head) -> Self {
+        let mut kept = Self {
+            path: head.path.to_owned(),
+            headers: Vec::new(),
+            media: Preferences::of(&MEDIA),
+            codings: Preferences::of(&CODINGS),
+        };
+        for (name, value) in head.headers() {
+            let name = name.to_ascii_lowercase();
+            match &*name {
+                "accept" => kept.media.read(value),
+                "accept-encoding" => kept.codings.read(value),
+                _ => {}
+            }
+            kept.headers.push((name, value.to_owned()));
+        }
+        kept
+    }
+}
 
 /// The most that a client sends: enough to exceed every limit, twice.
 const MAX_SENT: usize = 160 * 1024;
@@ -23,14 +62,14 @@ const MAX_SENT: usize = 160 * 1024;
 /// # Panics
 ///
 /// When the input means two things.
-pub fn connection(file: &[u8]) {
+pub fn requests(file: &[u8]) {
     let (sizes, input) = open(file);
     let whole = Feed::new(&input, &[0], usize::MAX).run();
     check(&input, &whole);
-    // At most so much at once, like connection.rs.
-    assert_eq!(Feed::new(&input, &sizes, MAX_INPUT).run(), whole, "cut into {sizes:?}");
+    // At most so much at once, like a connection.
+    assert_eq!(Feed::new(&input, &sizes, limits::HEAD).run(), whole, "cut into {sizes:?}");
     if input.len() < 500 {
-        assert_eq!(Feed::new(&input, &[1], MAX_INPUT).run(), whole, "cut into single bytes");
+        assert_eq!(Feed::new(&input, &[1], limits::HEAD).run(), whole, "cut into single bytes");
     }
 }
 
@@ -114,7 +153,7 @@ impl<'a> Feed<'a> {
 
     fn run(mut self) -> Outcome {
         let mut found: Vec<Found> = Vec::new();
-        let mut requests = Requests::default();
+        let mut requests = Requests::<Kept>::default();
         let (mut head, mut body) = (0, 0);
         let end = loop {
             let unused = &self.input[self.start..self.end];
@@ -166,7 +205,7 @@ fn check(input: &[u8], outcome: &Outcome) {
             Framing::Chunked => chunked(&input[*body..]).1,
         };
         assert_eq!(end - body, length, "the length of a body");
-        assert!(length as u64 <= MAX_BODY);
+        assert!(length as u64 <= limits::BODY);
         next = *end;
     }
     match outcome.end {
@@ -178,7 +217,7 @@ fn check(input: &[u8], outcome: &Outcome) {
 
 /// A head in plain string operations, with none of the parser's code.
 fn check_head(request: &Request, head: &[u8]) {
-    assert!(head.len() <= MAX_HEAD);
+    assert!(head.len() <= limits::HEAD);
     let text: String = head.iter().map(|&byte| char::from(byte)).collect();
     let text = text.trim_start_matches("\r\n");
     let text = text.strip_suffix("\r\n\r\n").expect("an empty line at the end");
@@ -211,8 +250,8 @@ fn check_head(request: &Request, head: &[u8]) {
         }
     };
     if path.starts_with(['/', '?']) {
-        let health = path == "/health" || path.starts_with("/health?");
-        assert_eq!(request.target == Target::Health, health, "{target:?}");
+        let end = path.find('?').unwrap_or(path.len());
+        assert_eq!(request.kept.path, path[..end], "{target:?}");
     } else if !(path.is_empty() && scheme.is_some()) {
         assert!(method == "CONNECT" || (method == "OPTIONS" && target == "*"), "{target:?}");
     }
@@ -228,19 +267,14 @@ fn check_head(request: &Request, head: &[u8]) {
     assert_eq!(request.keep_alive, headers.keep_alive(request.is_1_0));
     assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
 
-    assert_eq!(request.form, form(&values("accept"), &values("accept-encoding")));
-
-    // What goes on to the leaves cannot break their requests.
-    let passed: String = request.passed_on.iter().map(|&byte| char::from(byte)).collect();
-    assert!(passed.is_empty() || passed.ends_with("\r\n"));
-    let passed: Vec<_> =
-        passed.split_terminator("\r\n").map(|l| l.split_once(": ").unwrap()).collect();
-    for (name, value) in &passed {
-        assert!(values(name).contains(value), "{name} was never said");
-        assert!(!value.contains(|c: char| c != '\t' && c.is_ascii_control()), "{value:?}");
-        assert_eq!(passed.iter().filter(|(n, _)| n == name).count(), 1);
-    }
-    assert!(request.passed_on.len() <= 2048);
+    let Kept { headers: kept, media, codings, .. } = &request.kept;
+    let bytes = |text: &str| -> Vec<u8> { text.chars().map(|c| c as u8).collect() };
+    let expected: Vec<_> = headers.0.iter().map(|(n, v)| (n.clone(), bytes(v))).collect();
+    assert_eq!(*kept, expected);
+    let (best, qualities) = preferred(&MEDIA, &values("accept"));
+    assert_eq!((media.best(), media.qualities()), (best, qualities));
+    let (best, qualities) = preferred(&CODINGS, &values("accept-encoding"));
+    assert_eq!((codings.best(), codings.qualities()), (best, qualities));
 }
 
 /// A head's headers: names in lower case, and values.
@@ -289,38 +323,29 @@ impl Headers {
     }
 }
 
-/// The form that these headers prefer.
-fn form(accepts: &[&str], codings: &[&str]) -> Form {
-    let members = |lists: &[&str]| -> Vec<(String, u32)> {
-        let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
-        members.filter_map(|member| preference(&member)).collect()
+/// Which of the offers these headers prefer, and the quality of each.
+fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usize>, [u16; N]) {
+    let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
+    let members: Vec<_> = members.filter_map(|member| preference(&member)).collect();
+    let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
+    // The quality said of the closest of its names, and how far from the closest it is.
+    let liking = |offer: &Offer| {
+        let names = offer.0.iter().rev().enumerate();
+        let closest = names.map(|(n, name)| (said(name), n)).find(|(quality, _)| quality.is_some());
+        closest.map_or((0, offer.0.len()), |(quality, n)| (quality.unwrap(), n))
     };
-    // The quality said of the closest of these names, and how far from the closest it is.
-    let liking = |members: &[(String, u32)], names: &[&str]| {
-        let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
-        let closest = names.iter().rev().enumerate().find_map(|(n, name)| Some((said(name)?, n)));
-        closest.unwrap_or((0, names.len()))
-    };
-    let media = members(accepts);
-    let mut best = (Form::Text, 0, 0);
-    let codings = members(codings);
-    let gzip = liking(&codings, &["*", "x-gzip", "gzip"]).0;
-    let gzip = gzip > 0 && gzip >= liking(&codings, &["*", "identity"]).0;
-    for (form, names) in [
-        (Form::Text, ["*/*", "text/*", "text/plain"]),
-        (Form::Json, ["*/*", "application/*", "application/json"]),
-        (Form::Page { gzip }, ["*/*", "text/*", "text/html"]),
-    ] {
-        let (quality, distance) = liking(&media, &names);
+    let mut best = (None, 0, 0);
+    for (place, offer) in offers.iter().enumerate() {
+        let (quality, distance) = liking(offer);
         if quality > best.1 || (quality > 0 && quality == best.1 && distance < best.2) {
-            best = (form, quality, distance);
+            best = (Some(place), quality, distance);
         }
     }
-    best.0
+    (best.0, offers.map(|offer| liking(&offer).0))
 }
 
 /// A name in lower case, and its quality in thousandths; none if there is more to it.
-fn preference(member: &str) -> Option<(String, u32)> {
+fn preference(member: &str) -> Option<(String, u16)> {
     let parts = outside_quotes(member, ';');
     let mut quality = "1".to_owned();
     for part in &parts[1..] {
@@ -479,7 +504,7 @@ fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
 /// Shows every seed of a target to it.
 #[cfg(test)]
 fn each_seed(target: &str, fuzz: fn(&[u8])) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/http1/fuzz/corpus/");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/");
     let mut count = 0;
     for seed in std::fs::read_dir(format!("{folder}{target}")).unwrap() {
         let path = seed.unwrap().path();
@@ -498,7 +523,7 @@ mod tests {
 
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
-        super::each_seed("requests", super::connection);
+        super::each_seed("requests", super::requests);
     }
 
     /// A target, a Host, a list of codings or the line of a chunk, in pieces, good and bad.
@@ -523,7 +548,7 @@ mod tests {
                 format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
                          1;a{part}\r\nx\r\n0\r\na:{part}\r\n{part}\r\n\r\n"),
             ] {
-                super::connection(&[&sizes[..], b"\n", request.as_bytes()].concat());
+                super::requests(&[&sizes[..], b"\n", request.as_bytes()].concat());
             }
         }
     }

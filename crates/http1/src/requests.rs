@@ -1,36 +1,60 @@
-//! The requests of one connection, one after the other. No I/O: it is shown what has come,
-//! and says what it makes of it. The connection drives it, and so do the fuzzer and its
-//! second reading (`fuzzing`).
+//! The requests of one connection, one after the other. It is shown what has come, and says
+//! what it makes of it. A connection drives it, and so does the fuzzer (`fuzzing`): what is
+//! fuzzed is what ships.
 
 use crate::body::Decoder;
-use crate::request::{self, Parser, Refusal, Request};
+use crate::refusal::Refusal;
+use crate::request::{Head, Parser, Request};
 
-/// The most input held at a time, in bytes: the longest head.
-pub(crate) const MAX_INPUT: usize = request::MAX_HEAD;
-
-/// Follows requests to their ends. However they are cut, the result is the same.
+/// Follows requests to their ends; their bodies are dropped. However they are cut, the result
+/// is the same. For `T` see [`Request`].
+///
+/// ```
+/// use http1::{Head, Method, Next, Requests};
+///
+/// struct Path(String);
+///
+/// impl From<&Head<'_>> for Path {
+///     fn from(head: &Head) -> Self {
+///         Self(head.path.to_owned())
+///     }
+/// }
+///
+/// let mut requests = Requests::<Path>::default();
+/// let input = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\nGET";
+/// let (used, next) = requests.advance(input)?;
+/// assert!(matches!(next, Next::Head));
+/// let (more, next) = requests.advance(&input[used..])?;
+/// let Next::Request(request) = next else { panic!("it has no body") };
+/// assert_eq!((request.method, &*request.kept.0), (Method::Get, "/a"));
+/// assert_eq!(input[used + more..], *b"GET");
+/// # Ok::<(), http1::Refusal>(())
+/// ```
 #[derive(Debug)]
-pub(crate) enum Requests {
+pub struct Requests<T>(State<T>);
+
+#[derive(Debug)]
+enum State<T> {
     /// Looking for the end of a head.
     Head(Parser),
-    /// Looking for the end of a body, which nobody wants.
-    Body(Request, Decoder),
+    /// Looking for the end of a body.
+    Body(Request<T>, Decoder),
 }
 
 /// What comes next.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub enum Next<T> {
     /// More input, of this; until there is more, what was not used stays.
     Input(Awaited),
     /// A head is there, see [`Requests::head`]. Its body may be still to come.
     Head,
     /// A whole request is there.
-    Request(Request),
+    Request(Request<T>),
 }
 
 /// What the next input is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
+pub enum Awaited {
     /// A request that has not begun.
     Request,
     /// The rest of a head.
@@ -39,49 +63,60 @@ pub(crate) enum Awaited {
     Body,
 }
 
-impl Default for Requests {
+impl<T> Default for State<T> {
     fn default() -> Self {
         Self::Head(Parser::default())
     }
 }
 
-impl Requests {
-    /// Goes on through `input`, what has come and was not yet used: how much of it is used up
-    /// now, and what comes next.
+impl<T> Default for Requests<T> {
+    fn default() -> Self {
+        Self(State::default())
+    }
+}
+
+impl<T> Requests<T> {
+    /// Goes on through `input`, what has come and was not yet used, of which it needs
+    /// [`limits::HEAD`](crate::limits::HEAD) bytes at most: how much of it is used up now, and
+    /// what comes next.
     ///
     /// # Errors
     ///
-    /// It is no request, or too much of one.
-    pub(crate) fn advance(&mut self, input: &[u8]) -> Result<(usize, Next), Refusal> {
-        match std::mem::take(self) {
-            Self::Head(_) if input.is_empty() => Ok((0, Next::Input(Awaited::Request))),
-            Self::Head(mut parser) => match parser.parse(input)? {
+    /// It is no request, or too much of one. There is nothing to be read behind it.
+    pub fn advance(&mut self, input: &[u8]) -> Result<(usize, Next<T>), Refusal>
+    where
+        T: for<'h> From<&'h Head<'h>>,
+    {
+        match std::mem::take(&mut self.0) {
+            State::Head(_) if input.is_empty() => Ok((0, Next::Input(Awaited::Request))),
+            State::Head(mut parser) => match parser.parse(input)? {
                 None => {
-                    *self = Self::Head(parser);
+                    self.0 = State::Head(parser);
                     Ok((0, Next::Input(Awaited::Head)))
                 }
                 Some((request, length)) => {
                     let body = Decoder::new(request.body)?;
-                    *self = Self::Body(request, body);
+                    self.0 = State::Body(request, body);
                     Ok((length, Next::Head))
                 }
             },
-            Self::Body(request, mut body) => {
+            State::Body(request, mut body) => {
                 let used = body.advance(input, |_| {})?;
                 if body.is_done() {
                     return Ok((used, Next::Request(request)));
                 }
-                *self = Self::Body(request, body);
+                self.0 = State::Body(request, body);
                 Ok((used, Next::Input(Awaited::Body)))
             }
         }
     }
 
     /// The request whose body is looked for.
-    pub(crate) fn head(&self) -> Option<&Request> {
-        match self {
-            Self::Head(_) => None,
-            Self::Body(request, _) => Some(request),
+    #[must_use]
+    pub fn head(&self) -> Option<&Request<T>> {
+        match &self.0 {
+            State::Head(_) => None,
+            State::Body(request, _) => Some(request),
         }
     }
 
@@ -90,12 +125,12 @@ impl Requests {
     /// # Errors
     ///
     /// It ends within a request.
-    pub(crate) fn end(&self, rest: &[u8]) -> Result<(), Refusal> {
-        match self {
-            // A blank line behind the last body is an old client's habit, no request.
-            Self::Head(_) if rest.trim_ascii().is_empty() => Ok(()),
-            Self::Head(_) => Err(Refusal::malformed("the request ends within its head")),
-            Self::Body(..) => Err(Refusal::malformed("the request ends within its body")),
+    pub fn end(&self, rest: &[u8]) -> Result<(), Refusal> {
+        match self.0 {
+            // An empty line behind the last body is an old client's habit, no request.
+            State::Head(_) if rest.trim_ascii().is_empty() => Ok(()),
+            State::Head(_) => Err(Refusal::Malformed("the request ends within its head")),
+            State::Body(..) => Err(Refusal::Malformed("the request ends within its body")),
         }
     }
 }

@@ -20,9 +20,9 @@ enum Held {
     Sent(Vec<Bytes>),
     /// The same, and half-closing behind it.
     SentWhole(Vec<Bytes>),
-    /// By these tests, `file::function`, of this folder or of `src`.
+    /// By these tests, `place::function`, of this folder or of a place's file.
     By(&'static [&'static str]),
-    /// The number is the one in this file of `src`; what comes of it takes long to see.
+    /// The number is the one in this place's file; what comes of it takes long to see.
     Source(&'static str, &'static str),
 }
 
@@ -172,7 +172,7 @@ const INPUTS: &[Entry] = &[
     ("random bytes", |_| {
         By(&[
             "overload::random_bytes_do_no_harm",
-            "fuzzing::the_seeds_of_the_fuzzer_mean_one_thing",
+            "http1::fuzzing::the_seeds_of_the_fuzzer_mean_one_thing",
         ])
     }),
 ];
@@ -210,11 +210,11 @@ const LIMITS: &[Entry] = &[
         Source("connect", "const CONNECT: Duration = Duration::from_millis(500);")
     }),
     ("calls to one upstream", |_| By(&["openapi::every_answer_it_lists_is_as_it_says"])),
-    ("an upstream's answer", |_| By(&["reply::limits_are_where_they_are_said_to_be"])),
+    ("an upstream's answer", |_| By(&["http1::reply::limits_are_where_they_are_said_to_be"])),
     ("age of a kept upstream", |_| {
-        Source("upstream", "const MAX_AGE: Duration = Duration::from_secs(30);")
+        Source("limits", "const MAX_AGE: Duration = Duration::from_secs(30);")
     }),
-    ("headers passed on", |_| By(&["request::the_trace_is_passed_on_and_nothing_else"])),
+    ("headers passed on", |_| By(&["wanted::the_trace_is_passed_on_and_nothing_else"])),
     ("a log line that nobody reads", |_| {
         By(&["overload::a_log_that_nobody_reads_is_not_waited_for"])
     }),
@@ -231,13 +231,8 @@ fn what_comes_in_is_answered_as_documented() {
         println!("{row:?}"); // the last one is the one that failed
         let [_, answer, place] = &row[..] else { panic!("three columns: {row:?}") };
         for (module, _) in code(place) {
-            let module = utf8(&module);
-            let places = ["src", "../../crates/http1/src"];
-            let there = places.iter().any(|place| {
-                let file = format!("{}/{place}/{module}.rs", env!("CARGO_MANIFEST_DIR"));
-                fs::exists(file).unwrap()
-            });
-            assert!(there, "there is no {module}.rs");
+            let file = source(&utf8(&module));
+            assert!(fs::exists(&file).unwrap(), "there is no {file}");
         }
         let (requests, half_close) = match held {
             Sent(requests) => (requests, false),
@@ -399,15 +394,14 @@ fn check(address: SocketAddr, request: &[u8], half_close: bool, expected: &Expec
 
 /// Whether the tests are there that hold a row, and are tests.
 fn check_elsewhere(held: &Held) {
-    let read = |path: String| fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")));
     match held {
         By(tests) => {
             assert!(!tests.is_empty());
             for test in *tests {
-                let (file, function) = test.split_once("::").expect("file::function");
-                let text = read(format!("tests/greeter/{file}.rs"))
-                    .or_else(|_| read(format!("src/{file}.rs")))
-                    .or_else(|_| read(format!("../../crates/http1/src/{file}.rs")))
+                let (place, function) = test.rsplit_once("::").expect("place::function");
+                let here = format!("{}/tests/greeter/{place}.rs", env!("CARGO_MANIFEST_DIR"));
+                let text = fs::read_to_string(here)
+                    .or_else(|_| fs::read_to_string(source(place)))
                     .expect("a file of tests");
                 let found = text.lines().collect::<Vec<_>>().windows(2).any(|lines| {
                     lines[0].trim() == "#[test]"
@@ -416,11 +410,20 @@ fn check_elsewhere(held: &Held) {
                 assert!(found, "there is no test {test}");
             }
         }
-        Source(file, line) => {
-            let text = read(format!("src/{file}.rs")).expect("a file");
-            assert!(text.contains(line), "{file}.rs does not say {line:?}");
+        Source(place, line) => {
+            let text = fs::read_to_string(source(place)).expect("a file");
+            assert!(text.contains(line), "{place} does not say {line:?}");
         }
         Sent(_) | SentWhole(_) => panic!("not in this table"),
+    }
+}
+
+/// The file of a place: `module` is greeter's, `crate::module` that crate's.
+fn source(place: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    match place.split_once("::") {
+        None => format!("{root}/bins/greeter/src/{place}.rs"),
+        Some((name, module)) => format!("{root}/crates/{name}/src/{module}.rs"),
     }
 }
 

@@ -62,8 +62,8 @@ fn an_idle_connection_is_closed() {
 #[test]
 fn a_request_that_trickles_in_is_ended() {
     let address = greeter(Limits { idle: LONG, receive: SHORT, send: LONG });
-    let too_slow =
-        answer("408 Request Timeout", "Connection: close\r\n", "the request took more than 10 s");
+    let text = format!("the request took more than {} s", SHORT.as_secs());
+    let too_slow = answer("408 Request Timeout", "Connection: close\r\n", &text);
     let slow = |(start, more): (&'static str, &'static str)| {
         thread::spawn(move || {
             let mut client = Client::connect(address);

@@ -1,5 +1,5 @@
-//! Any answer at all to greeter's calls: `just fuzz`.
+//! Any answer at all to a call: `just fuzz`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|file: &[u8]| greeter::fuzzing::reply::answer(file));
+libfuzzer_sys::fuzz_target!(|file: &[u8]| http1::fuzzing::reply::answer(file));

@@ -1,5 +1,5 @@
-//! Any input at all to greeter's HTTP parser: `just fuzz`.
+//! Any input at all to the reading of requests: `just fuzz`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|file: &[u8]| greeter::fuzzing::connection(file));
+libfuzzer_sys::fuzz_target!(|file: &[u8]| http1::fuzzing::requests(file));

@@ -1,0 +1,50 @@
+//! What every answer of greeter has besides its body.
+
+use std::borrow::Cow;
+
+use http1::{Answer, Status};
+
+/// No answer is to be taken for another type than its own, nor kept: the next is another.
+const EVERY: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
+const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
+const RETRY_AFTER: &str = "Retry-After: 1\r\n";
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) media_type: &'static str,
+    /// The header lines it comes with, each with its CR LF.
+    pub(crate) headers: &'static str,
+}
+
+impl Content {
+    /// A word of greeter's own, whatever the client prefers.
+    pub(crate) const PLAIN: Self = Self { media_type: "text/plain; charset=utf-8", headers: "" };
+    /// The line of text, of three forms the one that the client prefers.
+    pub(crate) const TEXT: Self = Self { headers: "Vary: Accept\r\n", ..Self::PLAIN };
+    pub(crate) const JSON: Self = Self { media_type: "application/json", ..Self::TEXT };
+}
+
+/// An answer, with the headers that belong to its status.
+pub(crate) fn answer(
+    status: Status,
+    content: Content,
+    body: impl Into<Cow<'static, [u8]>>,
+) -> Answer {
+    let of_status = match status {
+        Status::NoContent | Status::MethodNotAllowed => ALLOW,
+        Status::ServiceUnavailable => RETRY_AFTER,
+        _ => "",
+    };
+    Answer {
+        status,
+        media_type: content.media_type,
+        headers: [EVERY, content.headers, of_status],
+        body: body.into(),
+    }
+}
+
+/// A word of greeter's own.
+pub(crate) fn plain(status: Status, text: &'static str) -> Answer {
+    answer(status, Content::PLAIN, text.as_bytes())
+}

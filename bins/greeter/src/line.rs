@@ -1,0 +1,68 @@
+//! What a service says: one short line of text.
+
+use std::fmt;
+use std::time::Instant;
+
+/// What the two services said.
+pub(crate) struct Lines {
+    pub(crate) greeting: String,
+    pub(crate) name: String,
+    /// When they were asked.
+    pub(crate) start: Instant,
+}
+
+/// Why content is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    NotUtf8,
+    Empty,
+    ControlCharacters,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotUtf8 => "the answer is not UTF-8",
+            Self::Empty => "the answer is empty",
+            Self::ControlCharacters => "the answer holds control characters",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The line that an answer holds, without the newline that some put at its end.
+pub(crate) fn line(content: Vec<u8>) -> Result<String, Error> {
+    let mut line = String::from_utf8(content).map_err(|_| Error::NotUtf8)?;
+    line.truncate(line.trim_end_matches(['\r', '\n']).len());
+    if line.is_empty() {
+        Err(Error::Empty)
+    } else if line.contains(char::is_control) {
+        Err(Error::ControlCharacters)
+    } else {
+        Ok(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_and_no_control_character() {
+        for (content, expected) in [
+            (&b"Emelia"[..], Ok("Emelia")),
+            (b"Emelia\r\n\n", Ok("Emelia")),
+            (b" Zo\xc3\xab ", Ok(" Zo\u{eb} ")),
+            (b"", Err(Error::Empty)),
+            (b"\r\n", Err(Error::Empty)),
+            (b"a\tb", Err(Error::ControlCharacters)),
+            (b"a\nb", Err(Error::ControlCharacters)),
+            (b"a\xc2\x85", Err(Error::ControlCharacters)),
+            (b"Zo\xeb", Err(Error::NotUtf8)),
+        ] {
+            let found = line(content.to_owned());
+            assert_eq!(found.as_deref(), expected.as_ref().map(|line| *line), "{content:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What greeter keeps of a request's head.
+
+use http1::Head;
+
+use crate::form::{Accepted, Form};
+use crate::limits;
+
+/// The headers that are passed on to the services: the context of a trace (W3C Trace Context
+/// and Baggage, Envoy's and the load balancer's request ids), the header by which Service
+/// Connect sends a request to the green tasks of a deployment that can be tried first, and no
+/// more, because a leaf has room for 16 headers and two Envoys add theirs.
+const PASSED_ON: [&str; 6] = [
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+    "x-amzn-trace-id",
+    "x-amzn-ecs-blue-green-test",
+];
+
+/// What a client wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) target: Target,
+    /// The form of answer that the client prefers.
+    pub(crate) form: Form,
+    /// The lines of the headers that are passed on, each with its CR LF.
+    pub(crate) passed_on: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Health,
+    /// Any other path.
+    Greeting,
+}
+
+impl From<&Head<'_>> for Wanted {
+    fn from(head: &Head) -> Self {
+        let mut accepted = Accepted::nothing();
+        let mut passed_on = PassedOn::default();
+        for (name, value) in head.headers() {
+            if !accepted.read(name, value) {
+                passed_on.read(name, value);
+            }
+        }
+        Self {
+            target: if head.path == "/health" { Target::Health } else { Target::Greeting },
+            form: accepted.form(),
+            passed_on: passed_on.lines,
+        }
+    }
+}
+
+#[derive(Default)]
+struct PassedOn {
+    lines: Vec<u8>,
+    /// Those that are in it: one of each, or a client could fill a leaf's 16 with tracestates.
+    taken: [bool; PASSED_ON.len()],
+}
+
+impl PassedOn {
+    fn read(&mut self, name: &str, value: &[u8]) {
+        let Some(which) = PASSED_ON.iter().position(|p| p.eq_ignore_ascii_case(name)) else {
+            return;
+        };
+        let line = [PASSED_ON[which].as_bytes(), b": ", value, b"\r\n"];
+        let length: usize = line.iter().map(|part| part.len()).sum();
+        if !self.taken[which] && self.lines.len() + length <= limits::PASSED_ON {
+            self.taken[which] = true;
+            for part in line {
+                self.lines.extend_from_slice(part);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http1::{Next, Requests};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// What is kept of a GET with these header lines.
+    fn wanted(target: &str, lines: &str) -> Wanted {
+        let head = format!("GET {target} HTTP/1.1\nHost: x\n{lines}\n\n").replace('\n', "\r\n");
+        let mut requests = Requests::default();
+        let (used, _) = requests.advance(head.as_bytes()).unwrap();
+        match requests.advance(&head.as_bytes()[used..]) {
+            Ok((_, Next::Request(request))) => request.kept,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn health_is_one_path() {
+        for (target, expected) in [
+            ("/health", Target::Health),
+            ("/health?deep=1", Target::Health),
+            ("http://greeter.test/health", Target::Health),
+            ("http://greeter.test?deep=/health", Target::Greeting),
+            ("/health/", Target::Greeting),
+            ("/healthy", Target::Greeting),
+            ("/a/health", Target::Greeting),
+            ("http://greeter.test", Target::Greeting),
+        ] {
+            assert_eq!(wanted(target, "A: b").target, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_trace_is_passed_on_and_nothing_else() {
+        let long = "x".repeat(limits::PASSED_ON);
+        let kept = wanted(
+            "/",
+            &format!(
+                "Cookie: secret\nTraceParent: 00-a-b-01\nX-Request-Id: 7\nBaggage: {long}\n\
+                 X-Request-Id: 8\nX-Forwarded-For: 1.2.3.4\nAccept: application/json"
+            ),
+        );
+        assert_eq!(kept.passed_on, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
+        assert_eq!(kept.form, Form::Json);
+    }
+
+    proptest! {
+        /// What goes on to the services cannot break their requests.
+        #[test]
+        fn what_is_passed_on_was_said_and_is_bounded(
+            headers in vec((
+                select(&PASSED_ON[..]),
+                prop_oneof!["[!-~\t]{0,9}", (0..1500_usize).prop_map(|n| "x".repeat(n))],
+            ), 0..12),
+        ) {
+            let lines: Vec<_> =
+                headers.iter().map(|(n, v)| format!("{}: {v}", n.to_uppercase())).collect();
+            let passed = wanted("/", &[&lines[..], &["A: b".to_owned()]].concat().join("\n")).passed_on;
+            prop_assert!(passed.len() <= limits::PASSED_ON);
+            let passed = String::from_utf8(passed).unwrap();
+            prop_assert!(passed.is_empty() || passed.ends_with("\r\n"));
+            let passed: Vec<_> =
+                passed.split_terminator("\r\n").map(|line| line.split_once(": ").unwrap()).collect();
+            for (name, value) in &passed {
+                prop_assert!(headers.iter().any(|(n, v)| n == name && v.trim() == *value));
+                prop_assert_eq!(passed.iter().filter(|(n, _)| n == name).count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! How much of a message is taken: each number once, with its reason, and the texts that name
+//! it are made from it.
+
+/// Gives numbers names that `concat!` understands, which takes no constants.
+macro_rules! numbers {
+    ($($name:ident = $value:literal;)*) => {
+        $(macro_rules! $name { () => { $value }; })*
+    };
+}
+
+numbers! {
+    head_kib = 64;
+    headers = 128;
+    line_kib = 16;
+    method = 32;
+    body_kib = 64;
+}
+
+/// The longest head of a request, in bytes; also the most input that a connection has to hold
+/// at a time. Browsers send 1 to 2 KiB, and cookies may add 50 of 4 KiB (RFC 6265, section
+/// 6.1) where no proxy is as strict as Envoy's 60 KiB.
+pub const HEAD: usize = head_kib!() * 1024;
+/// The most headers of a request. A browser sends 18 through one Envoy; 100 is the default
+/// limit of Envoy.
+pub const HEADERS: usize = headers!();
+/// The longest request line, in bytes. RFC 9112, section 3, asks for 8,000 at the least.
+pub const REQUEST_LINE: usize = line_kib!() * 1024;
+/// The longest method, in bytes. The longest in IANA's registry has 17 (`UPDATEREDIRECTREF`).
+pub const METHOD: usize = method!();
+/// The most bytes of empty lines before a request line: two lines. RFC 9112, section 2.2, asks
+/// for patience with one.
+pub const EMPTY_LINES: usize = 4;
+/// The longest body, in bytes, of a request or an answer; of a chunked one the chunks' sizes
+/// and the trailers count too. No service here wants a body: it is read only to find the next
+/// request behind it.
+pub const BODY: u64 = body_kib!() * 1024;
+/// The longest line of a chunked body, in bytes: a chunk's size with its extensions, a
+/// trailer. Both are rare and short.
+pub const CHUNK_LINE: usize = 4 * 1024;
+
+/// The longest head of an answer to a call, in bytes. A leaf's has about 190, and Envoys add a
+/// few headers.
+pub const ANSWER_HEAD: usize = 4 * 1024;
+/// The most headers of an answer to a call. A leaf's has 6.
+pub const ANSWER_HEADERS: usize = 64;
+/// The longest content of an answer to a call, in bytes: one short line is wanted.
+pub const ANSWER: usize = 4 * 1024;
+/// The most input that a call has to hold at a time, in bytes: the longest head of an answer,
+/// or a line of a chunked body, and as much behind it.
+pub const ANSWER_INPUT: usize = 8 * 1024;
+
+pub(crate) const HEAD_TEXT: &str =
+    concat!("head over ", head_kib!(), " KiB, or more than ", headers!(), " headers");
+pub(crate) const REQUEST_LINE_TEXT: &str = concat!("request line over ", line_kib!(), " KiB");
+pub(crate) const METHOD_TEXT: &str = concat!("method over ", method!(), " bytes");
+pub(crate) const BODY_TEXT: &str = concat!("body over ", body_kib!(), " KiB");

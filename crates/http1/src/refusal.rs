@@ -1,0 +1,79 @@
+//! Why a message is refused.
+
+use std::fmt;
+
+use crate::limits;
+use crate::status::Status;
+
+/// Why a request is refused, and its connection ends with it; where an answer is read, what is
+/// wrong with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not HTTP/1, for this reason.
+    Malformed(&'static str),
+    /// See [`limits::HEAD`] and [`limits::HEADERS`].
+    HeadTooLarge,
+    /// See [`limits::REQUEST_LINE`].
+    LineTooLong,
+    /// See [`limits::METHOD`].
+    MethodTooLong,
+    /// See [`limits::BODY`].
+    BodyTooLarge,
+    /// A transfer coding other than chunked, with chunked behind it.
+    UnknownCoding,
+    /// HTTP of another major version.
+    UnknownVersion,
+    /// An `Expect` other than `100-continue`.
+    UnknownExpectation,
+}
+
+impl Refusal {
+    /// The status that says so.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Malformed(_) => Status::BadRequest,
+            Self::HeadTooLarge => Status::RequestHeaderFieldsTooLarge,
+            Self::LineTooLong => Status::UriTooLong,
+            Self::MethodTooLong | Self::UnknownCoding => Status::NotImplemented,
+            Self::BodyTooLarge => Status::ContentTooLarge,
+            Self::UnknownVersion => Status::HttpVersionNotSupported,
+            Self::UnknownExpectation => Status::ExpectationFailed,
+        }
+    }
+
+    /// What was wrong, to the person who caused it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Malformed(what) => what,
+            Self::HeadTooLarge => limits::HEAD_TEXT,
+            Self::LineTooLong => limits::REQUEST_LINE_TEXT,
+            Self::MethodTooLong => limits::METHOD_TEXT,
+            Self::BodyTooLarge => limits::BODY_TEXT,
+            Self::UnknownCoding => "Transfer-Encoding other than chunked",
+            Self::UnknownVersion => "this is HTTP/1.1",
+            Self::UnknownExpectation => "Expect other than 100-continue",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<httparse::Error> for Refusal {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::TooManyHeaders => Self::HeadTooLarge,
+            httparse::Error::Version => Self::UnknownVersion,
+            httparse::Error::HeaderName => Self::Malformed("bad header name"),
+            httparse::Error::HeaderValue => Self::Malformed("bad header value"),
+            _ => Self::Malformed("bad request line"),
+        }
+    }
+}
