@@ -22,13 +22,12 @@ use http1::response::{self, Date};
 use http1::{
     Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests, Status,
 };
+use net::{Buffer, Socket};
 
 use crate::about::LOG;
 use crate::answer::{Content, answer};
-use crate::buffer::Buffer;
 use crate::edge::Edge;
 use crate::limits::{self, Limits};
-use crate::socket::Socket;
 use crate::traffic::Counters;
 use crate::wanted::{Target, Wanted};
 
@@ -287,9 +286,9 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use may::go;
+    use net::Deadlines;
 
     use super::*;
-    use crate::deadline::Deadlines;
     use crate::settings::Settings;
 
     /// A client with no room for another byte, which then waits for `100 Continue`: it has as

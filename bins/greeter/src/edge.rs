@@ -6,9 +6,9 @@ use std::time::Instant;
 use chassis::Shutdown;
 use http::Uri;
 use http1::{Answer, Method, Request, Status};
+use net::Deadlines;
 
 use crate::answer::{Content, answer, plain};
-use crate::deadline::Deadlines;
 use crate::form::Form;
 use crate::line::Lines;
 use crate::settings::Settings;

@@ -25,12 +25,9 @@
 //! |---|---|
 //! | `upstream` | one service to call: its connections, its limits, its failures |
 //! | `line` | the line a service answers with |
-//! | `connect` | a new connection to it, whichever of its addresses answers |
-//! | `resolver` | host names to addresses, never on the worker |
 //!
-//! Under both: the crate `http1`, which reads and writes the messages; `socket`, a TCP socket
-//! that parks a coroutine, its `buffer`, and `deadline`, which ends what takes too long;
-//! `limits`, every number with its reason, `settings` and `about`.
+//! Under both: the crates `http1`, which reads and writes the messages, and `net`, sockets that
+//! park a coroutine; `limits`, every number with its reason, `settings` and `about`.
 //!
 //! A panic aborts the shipped binary, and ECS starts a new task while the proxies ask
 //! another. No input should be able to cause one: what reads it is cut, fed and fuzzed at
@@ -38,10 +35,7 @@
 
 mod about;
 mod answer;
-mod buffer;
-mod connect;
 mod connection;
-mod deadline;
 mod edge;
 mod form;
 mod inflate;
@@ -49,10 +43,8 @@ mod json;
 mod limits;
 mod line;
 mod page;
-mod resolver;
 mod server;
 mod settings;
-mod socket;
 mod traffic;
 mod upstream;
 mod wanted;

@@ -1,6 +1,5 @@
 //! How much greeter takes of anything, and how long it waits: each number once, with its
-//! reason. What HTTP/1.1 is limited to is in `http1::limits`, and what connections are in
-//! `net::limits`.
+//! reason. What HTTP/1.1 is limited to is in `http1::limits`, and what sockets are in `net::limits`.
 
 use std::time::Duration;
 
@@ -25,11 +24,9 @@ pub(crate) const TURNED_AWAY: usize = 64;
 /// Container health checks over the limit that are served at a time: ECS ends a task whose
 /// checks fail, and one that is full is well. A check takes a connection, every 5 s.
 pub(crate) const CHECKS: usize = 4;
-/// The most that the kernel holds for a connection of answers that the client does not read,
-/// and as much of requests that are not read here, in bytes; Linux takes twice as many, with
-/// its own book-keeping. Without a limit it is 4 to 6 MiB (tcp(7)): 40 clients held 152 MiB.
-/// So 4,096 hold 256 MiB, of a task's 512.
-pub(crate) const UNREAD: usize = 16 * 1024;
+/// A drain that met its limit ends once nothing has been in flight for so long: no connection
+/// can come any more.
+pub(crate) const LAST_QUIET: Duration = Duration::from_millis(50);
 
 /// How long a closing connection is still read from: see `connection`.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

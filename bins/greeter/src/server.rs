@@ -1,30 +1,19 @@
 //! Accepting connections, up to a limit, until the service has drained.
 
-use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use chassis::log::Limited;
-use chassis::runtime::{self, Turns};
-use chassis::{Port, Shutdown, healthcheck, port, shutdown};
+use chassis::{Port, Shutdown, healthcheck, port, runtime, shutdown};
 use may::go;
-use may::io::{CoIo, WaitIo};
-use socket2::SockRef;
+use net::{Deadlines, Listener, Places, Socket};
 
 use crate::about::{LOG, VERSION};
 use crate::connection::{self, Clients};
-use crate::deadline::Deadlines;
 use crate::edge::Edge;
-use crate::limits::{self, Limits};
+use crate::limits;
 use crate::settings::Settings;
-use crate::socket::Socket;
-
-/// How long accepting rests when it fails: there are no files left until some connection
-/// ends, and trying again at once would take the CPU that ending needs.
-const REST: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
@@ -44,7 +33,7 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     });
     let listeners = ports
         .into_iter()
-        .map(|port| Ok(Arc::new(CoIo::new(listen(port, settings.limits)?)?)))
+        .map(|port| Ok(Arc::new(Listener::new(port.listen()?, settings.limits.send)?)))
         .collect::<io::Result<Vec<_>>>()?;
     for listener in &listeners {
         let (server, listener) = (server.clone(), listener.clone());
@@ -58,26 +47,13 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
     for listener in &listeners {
         // New connections are refused from here on: the proxies try another task.
-        let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
+        listener.shut_down();
     }
     if !quiet {
-        shutdown::drain(REST, shutdown::LAST_ANSWERS, traffic);
+        shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
     }
     LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
     Ok(())
-}
-
-/// Listens. Connections inherit what is set here.
-fn listen(port: Port, limits: Limits) -> io::Result<TcpListener> {
-    let listener = port.listen()?;
-    let socket = SockRef::from(&listener);
-    socket.set_send_buffer_size(limits::UNREAD)?;
-    socket.set_recv_buffer_size(limits::UNREAD)?;
-    // Whoever does not read loses the connection, even when all that is to be said is written
-    // and the connection is closed here (tcp(7)).
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(limits.send))?;
-    Ok(listener)
 }
 
 struct Server {
@@ -90,28 +66,11 @@ struct Server {
 }
 
 impl Server {
-    fn accept_all(&self, listener: &CoIo<TcpListener>) {
-        let turns = Turns::default();
-        loop {
-            match listener.inner().accept() {
-                Ok((stream, _)) => {
-                    if let Err(error) = self.start(stream) {
-                        self.rest(&error);
-                    }
-                    turns.count();
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        listener.wait_io();
-                        turns.waited();
-                    }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => turns.count(),
-                    // Shut down: see run().
-                    ErrorKind::InvalidInput => return,
-                    _ => self.rest(&error),
-                },
-            }
-        }
+    fn accept_all(&self, listener: &Listener) {
+        let failed = |error: &io::Error| {
+            self.accept_failed.event(LOG, "accept failed", &[("cause", error)]);
+        };
+        listener.accept_all(&self.deadlines, |stream| self.start(stream), failed);
     }
 
     fn start(&self, stream: TcpStream) -> io::Result<()> {
@@ -131,37 +90,5 @@ impl Server {
             serve(socket, &clients);
         });
         Ok(())
-    }
-
-    fn rest(&self, error: &io::Error) {
-        self.accept_failed.event(LOG, "accept failed", &[("cause", error)]);
-        self.deadlines.sleep(REST);
-    }
-}
-
-/// So many connections at a time.
-struct Places {
-    limit: usize,
-    taken: AtomicUsize,
-}
-
-/// One of them, until dropped.
-struct Place(Arc<Places>);
-
-impl Places {
-    fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
-    }
-
-    fn take(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(self.clone());
-        // Counted before it is looked at: dropped, it gives back what it took.
-        (self.taken.fetch_add(1, Relaxed) < self.limit).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Relaxed);
     }
 }

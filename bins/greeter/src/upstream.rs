@@ -8,24 +8,19 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::about::{LOG, USER_AGENT};
-use crate::buffer::Buffer;
-use crate::connect::Connector;
-use crate::deadline::Deadlines;
 use crate::limits;
 use crate::line::{self, line};
-use crate::resolver::Resolver;
-use crate::socket::Socket;
 use chassis::log::Limited;
 use http::Uri;
 use http1::Status;
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
+use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
 
 /// Why a call failed, said plainly, and the status that tells a client so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +50,7 @@ pub(crate) struct Upstream {
     /// Connections for the next calls. The last one back goes first, so that those which are
     /// not needed grow old.
     kept: Mutex<VecDeque<Pooled>>,
-    in_flight: AtomicUsize,
+    calls: Arc<Places>,
     failed: Limited,
 }
 
@@ -67,7 +62,7 @@ struct Pooled {
 
 impl Upstream {
     pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Arc<Self> {
-        let resolver = Resolver::new(&url);
+        let resolver = Resolver::new(url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
         Self::with(name, url, Connector::new(resolver, deadlines))
     }
 
@@ -82,7 +77,7 @@ impl Upstream {
             url,
             head: head.into_bytes().into(),
             kept: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
+            calls: Places::new(limits::CALLS),
             failed: Limited::new(),
         })
     }
@@ -91,11 +86,10 @@ impl Upstream {
     /// coroutine makes one. These header lines are passed on; `start` is when the greeting
     /// began.
     pub(crate) fn ask(self: &Arc<Self>, passed_on: &[u8], start: Instant) -> Call {
-        let others = self.in_flight.fetch_add(1, Relaxed);
-        let in_flight = InFlight(self.clone());
+        let place = self.calls.take();
         let request = [&*self.head, passed_on, b"\r\n"].concat();
         let end = start + limits::BUDGET;
-        let state = if others >= limits::CALLS {
+        let state = if place.is_none() {
             Asked::Not(Error::TooMany)
         } else if let Some(connection) = self.send_kept(&request, start, end) {
             Asked::Kept(connection, request)
@@ -103,7 +97,7 @@ impl Upstream {
             let this = self.clone();
             Asked::Anew(go!(move || this.call_anew(&request, end)))
         };
-        Call { in_flight, end, state }
+        Call { upstream: self.clone(), _place: place, end, state }
     }
 
     /// A kept connection on which the request was sent, if one takes it.
@@ -189,7 +183,9 @@ impl Pooled {
 
 /// A call under way.
 pub(crate) struct Call {
-    in_flight: InFlight,
+    upstream: Arc<Upstream>,
+    /// Counted until it is answered.
+    _place: Option<Place>,
     /// When its time is over.
     end: Instant,
     state: Asked,
@@ -207,7 +203,7 @@ enum Asked {
 impl Call {
     /// Waits for the service's line.
     pub(crate) fn answer(self) -> Result<String, Failure> {
-        let upstream = &self.in_flight.0;
+        let upstream = &self.upstream;
         let answer = match self.state {
             Asked::Not(error) => Err(error),
             Asked::Kept(connection, request) => match upstream.receive(connection, true) {
@@ -217,15 +213,6 @@ impl Call {
             Asked::Anew(call) => call.join().unwrap_or(Err(Error::Panic)),
         };
         answer.map_err(|error| upstream.failure(&error))
-    }
-}
-
-/// One of the calls that are counted.
-struct InFlight(Arc<Upstream>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -322,7 +309,7 @@ mod tests {
         let lines = with(move |deadlines| {
             let url = format!("http://slow.test:{}", greeting.address().port());
             let url: Uri = url.parse().unwrap();
-            let resolver = Resolver::with(&url, |_, port| {
+            let resolver = Resolver::with("slow.test", greeting.address().port(), |_, port| {
                 ASKED.wait();
                 Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
             });

@@ -207,7 +207,7 @@ const LIMITS: &[Entry] = &[
         By(&["upstream::a_service_that_is_slow_is_given_up_after_two_seconds"])
     }),
     ("connecting to an upstream", |_| {
-        Source("connect", "const CONNECT: Duration = Duration::from_millis(500);")
+        Source("net::limits", "const CONNECT: Duration = Duration::from_millis(500);")
     }),
     ("calls to one upstream", |_| By(&["openapi::every_answer_it_lists_is_as_it_says"])),
     ("an upstream's answer", |_| By(&["http1::reply::limits_are_where_they_are_said_to_be"])),

@@ -15,10 +15,10 @@ use crate::deadline::{Deadline, Deadlines};
 
 /// A connected socket with a deadline. To be used inside a coroutine only.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     io: CoIo<Arc<TcpStream>>,
-    /// Closed behind `io`, which takes its number out of epoll as it is dropped: by then the
-    /// number could be another connection's, accepted by another thread.
+    /// Closed after `io` is dropped, which takes the number out of epoll. Closed before, the
+    /// number could be another connection's by then, accepted by another thread.
     stream: Arc<TcpStream>,
     deadline: Deadline,
     /// What was done since the last wait.
@@ -42,7 +42,12 @@ const END: usize =
 const END: usize = 0;
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
+    /// A socket of a stream that does not block.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
         // Fails if the peer is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);
@@ -58,6 +63,10 @@ impl Socket {
     }
 
     /// Begins to connect: [`Self::wait_until_connected`] says what comes of it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says at once.
     pub(crate) fn connect(address: SocketAddr, deadlines: &Deadlines) -> io::Result<Self> {
         let family = Domain::for_address(address);
         let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
@@ -80,12 +89,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether the connection is there by now.
-    ///
-    /// # Errors
-    ///
-    /// It will never be: what the kernel says.
-    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+    /// Whether the connection is there by now. It fails if it will never be.
+    fn is_connected(&self) -> io::Result<bool> {
         match self.stream.take_error()? {
             Some(error) => Err(error),
             None => Ok(self.stream.peer_addr().is_ok()),
@@ -99,16 +104,17 @@ impl Socket {
     }
 
     /// Ends waits once `wait` is over, in place of any earlier deadline.
-    pub(crate) fn set_deadline(&self, wait: Duration) {
+    pub fn set_deadline(&self, wait: Duration) {
         self.set_deadline_at(Instant::now() + wait);
     }
 
     /// The same, at a point in time.
-    pub(crate) fn set_deadline_at(&self, at: Instant) {
+    pub fn set_deadline_at(&self, at: Instant) {
         self.deadline.set(at);
     }
 
-    pub(crate) fn clear_deadline(&self) {
+    /// Lets waits take as long as they take.
+    pub fn clear_deadline(&self) {
         self.deadline.clear();
     }
 
@@ -117,7 +123,7 @@ impl Socket {
     /// # Errors
     ///
     /// `TimedOut` once the deadline has passed; what the kernel says.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.drained.load(Relaxed) {
             self.wait()?;
         }
@@ -132,7 +138,7 @@ impl Socket {
     /// # Errors
     ///
     /// `TimedOut` once the deadline has passed; what the kernel says.
-    pub(crate) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.wait_for(|| (&*self.stream).write(bytes))? {
                 0 => return Err(ErrorKind::WriteZero.into()),
@@ -143,8 +149,8 @@ impl Socket {
     }
 
     /// Whether nothing has come since the last read: no byte, no end, no error.
-    pub(crate) fn is_silent(&self) -> bool {
-        // Woken beforehand the wait is none, and says what has happened since the last one.
+    pub fn is_silent(&self) -> bool {
+        // It is woken first, so wait_io() returns at once, with the events since the last wait.
         self.io.waker().wakeup();
         let events = self.io.wait_io();
         if events & (INPUT | END) == 0 && !self.ended.load(Relaxed) {
@@ -157,13 +163,17 @@ impl Socket {
     }
 
     /// Tells the peer that nothing more will be written.
-    pub(crate) fn finish(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The peer is gone already.
+    pub fn finish(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
 
     /// Closes, and has the kernel forget what the peer has not read: it would keep it, and
     /// offer it for minutes, to somebody who does not read.
-    pub(crate) fn reset(self) {
+    pub fn reset(self) {
         // Fails if the peer is gone already, and all that was for it too.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
@@ -174,7 +184,7 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
-                    // Whoever finds every read and write ready must not keep the worker.
+                    // A client whose every read and write is ready must not keep the worker.
                     self.turns.count();
                     return result;
                 }

@@ -3,22 +3,16 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::deadline::Deadlines;
+use crate::limits;
 use crate::resolver::Resolver;
 use crate::socket::Socket;
 
-/// Connecting may take this long, all addresses together.
-const CONNECT: Duration = Duration::from_millis(500);
-/// After so long without an answer the next address is tried as well: the least that
-/// RFC 8305, section 8, recommends. Within a network an answer takes a millisecond.
-const NEXT: Duration = Duration::from_millis(100);
-/// An address that gave no connection is tried last for so long.
-const AVOIDED: Duration = Duration::from_secs(30);
-
 /// Connects to one host.
-pub(crate) struct Connector {
+#[derive(Debug)]
+pub struct Connector {
     resolver: Arc<Resolver>,
     deadlines: Deadlines,
     /// Addresses that gave no connection, and when: each once.
@@ -26,7 +20,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(resolver: Arc<Resolver>, deadlines: Deadlines) -> Self {
+    /// To the host of `resolver`.
+    pub fn new(resolver: Arc<Resolver>, deadlines: Deadlines) -> Self {
         Self { resolver, deadlines, failed: Mutex::default() }
     }
 
@@ -35,16 +30,16 @@ impl Connector {
     /// # Errors
     ///
     /// `TimedOut` when an address did not answer; else why the last one gave none.
-    pub(crate) fn connect(&self, end: Instant) -> io::Result<Socket> {
+    pub fn connect(&self, end: Instant) -> io::Result<Socket> {
         let mut addresses = self.resolver.resolve(&self.deadlines, end)?.to_vec();
         let start = Instant::now();
         addresses.sort_by_key(|&address| self.is_avoided(address, start));
 
-        let end = end.min(start + CONNECT);
+        let end = end.min(start + limits::CONNECT);
         let mut late: Vec<(SocketAddr, Socket)> = Vec::new();
         let mut failure = io::Error::from(ErrorKind::TimedOut);
         for address in addresses {
-            match self.try_one(address, end.min(Instant::now() + NEXT)) {
+            match self.try_one(address, end.min(Instant::now() + limits::NEXT_ADDRESS)) {
                 Ok((socket, true)) => return Ok(socket),
                 Ok((socket, false)) => late.push((address, socket)),
                 Err(error) => failure = error,
@@ -78,7 +73,7 @@ impl Connector {
 
     fn is_avoided(&self, address: SocketAddr, now: Instant) -> bool {
         let mut failed = self.failed();
-        failed.retain(|&(_, at)| now.saturating_duration_since(at) < AVOIDED);
+        failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::AVOIDED);
         failed.iter().any(|&(other, _)| other == address)
     }
 
@@ -96,8 +91,8 @@ impl Connector {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
-    use http::Uri;
     use may::go;
     use socket2::{Domain, SockAddr, Type};
 
@@ -135,7 +130,7 @@ mod tests {
     /// Connects so many times to a host that has these addresses: to which it came.
     fn connected(addresses: &[SocketAddr], times: usize) -> Vec<Result<SocketAddr, ErrorKind>> {
         chassis::runtime::init().unwrap();
-        let resolver = Resolver::knowing(&Uri::from_static("http://some.test"), addresses);
+        let resolver = Resolver::knowing("some.test", addresses);
         let connect = go!(move || {
             let connector = Connector::new(resolver, Deadlines::start().unwrap());
             let connect = || {

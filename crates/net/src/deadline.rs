@@ -1,10 +1,10 @@
 //! Deadlines for coroutines that wait.
 //!
-//! A coroutine waits for as long as it takes. What ends the wait is one thread: it wakes the
+//! A coroutine waits without a limit of its own. One thread ends the wait: it wakes the
 //! coroutine once its deadline has passed, and the coroutine asks the deadline why it woke.
-//! An idle process sleeps. may's own timers do not do: their waits are cut to whole
-//! milliseconds, where 0 is no limit, the coroutine goes on on their thread, and those for
-//! I/O wake an idle worker a hundred times a second.
+//! An idle process sleeps. may has timers, but their waits are cut to whole milliseconds, where
+//! 0 is no limit, the coroutine goes on on their thread, and those for I/O wake an idle worker
+//! a hundred times a second.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use may::io::{CoIo, WaitIo, WaitIoWaker};
 
 /// What ends waits. Clones share one thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Deadlines(Arc<Shared>);
+pub struct Deadlines(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -67,7 +67,11 @@ struct State {
 
 impl Deadlines {
     /// Starts the thread, which lives as long as the process.
-    pub(crate) fn start() -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread left.
+    pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             ids: AtomicU64::new(0),
@@ -92,7 +96,7 @@ impl Deadlines {
     }
 
     /// Parks this coroutine for so long.
-    pub(crate) fn sleep(&self, time: Duration) {
+    pub fn sleep(&self, time: Duration) {
         let deadline = self.watch_this();
         deadline.set(Instant::now() + time);
         while !deadline.has_passed() {

@@ -4,22 +4,19 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::Uri;
 use may::coroutine::{self, Coroutine};
 
 use crate::deadline::Deadlines;
-
-/// How long an address is used before it is looked up again, in the background. Service
-/// Connect's names are lines in /etc/hosts and never change while a task lives.
-const FRESH: Duration = Duration::from_secs(10);
+use crate::limits;
 
 /// getaddrinfo(3), or a test's.
-pub(crate) type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+pub type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// The addresses of one host.
-pub(crate) struct Resolver {
+#[derive(Debug)]
+pub struct Resolver {
     host: String,
     port: u16,
     /// The host is an address, which needs no look-up, ever.
@@ -28,7 +25,7 @@ pub(crate) struct Resolver {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// Found last; used however old while nothing newer is known.
     addresses: Option<Arc<[SocketAddr]>>,
@@ -42,15 +39,16 @@ struct State {
 }
 
 impl Resolver {
-    /// For the host and port of a URL that has both, 80 being the default port.
-    pub(crate) fn new(url: &Uri) -> Arc<Self> {
-        Self::with(url, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
+    /// Of a host, with this port. An IPv6 address may stand in brackets, as in a URL.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Arc<Self> {
+        Self::with(host, port, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
     /// The same with another getaddrinfo.
-    pub(crate) fn with(url: &Uri, get_addresses: GetAddresses) -> Arc<Self> {
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = url.port_u16().unwrap_or(80);
+    #[must_use]
+    pub fn with(host: &str, port: u16, get_addresses: GetAddresses) -> Arc<Self> {
+        let host = host.trim_matches(['[', ']']).to_owned();
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
         let is_address = addresses.is_some();
@@ -64,7 +62,7 @@ impl Resolver {
     /// # Errors
     ///
     /// `TimedOut` at `end`; `NotFound` with the cause.
-    pub(crate) fn resolve(
+    pub fn resolve(
         self: &Arc<Self>,
         deadlines: &Deadlines,
         end: Instant,
@@ -102,10 +100,10 @@ impl Resolver {
         Err(io::Error::new(kind, text))
     }
 
-    /// For a host that has these addresses for ten seconds to come.
+    /// Of a host that has these addresses for as long as they are fresh.
     #[cfg(test)]
-    pub(crate) fn knowing(url: &Uri, addresses: &[SocketAddr]) -> Arc<Self> {
-        let resolver = Self::new(url);
+    pub(crate) fn knowing(host: &str, addresses: &[SocketAddr]) -> Arc<Self> {
+        let resolver = Self::new(host, 80);
         let mut state = resolver.lock();
         (state.addresses, state.looked_up) = (Some(addresses.into()), Some(Instant::now()));
         drop(state);
@@ -113,7 +111,7 @@ impl Resolver {
     }
 
     fn is_fresh(&self, state: &State) -> bool {
-        let recent = state.looked_up.is_some_and(|at| at.elapsed() < FRESH);
+        let recent = state.looked_up.is_some_and(|at| at.elapsed() < limits::FRESH);
         self.is_address || (recent && state.addresses.is_some())
     }
 
@@ -141,6 +139,7 @@ impl Resolver {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Barrier, LazyLock};
+    use std::time::Duration;
 
     use may::go;
 
@@ -163,25 +162,25 @@ mod tests {
         go!(move || resolver.resolve(&DEADLINES, Instant::now() + time))
     }
 
-    fn resolve(url: &'static str) -> io::Result<Arc<[SocketAddr]>> {
-        wait(&Resolver::new(&Uri::from_static(url)), LONG)
+    fn resolve(host: &str, port: u16) -> io::Result<Arc<[SocketAddr]>> {
+        wait(&Resolver::new(host, port), LONG)
     }
 
     #[test]
     fn an_address_is_itself() {
-        assert_eq!(*resolve("http://127.0.0.1:81").unwrap(), ["127.0.0.1:81".parse().unwrap()]);
-        assert_eq!(*resolve("http://[::1]/x").unwrap(), ["[::1]:80".parse().unwrap()]);
+        assert_eq!(*resolve("127.0.0.1", 81).unwrap(), ["127.0.0.1:81".parse().unwrap()]);
+        assert_eq!(*resolve("[::1]", 80).unwrap(), ["[::1]:80".parse().unwrap()]);
     }
 
     #[test]
     fn a_name_is_looked_up() {
-        let addresses = resolve("http://localhost:82").unwrap();
+        let addresses = resolve("localhost", 82).unwrap();
         assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 82));
     }
 
     #[test]
     fn a_name_that_is_not_there_is_named() {
-        let error = resolve("http://no-such-host.invalid").unwrap_err();
+        let error = resolve("no-such-host.invalid", 80).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("cannot look up no-such-host.invalid: "), "{error}");
     }
@@ -192,7 +191,7 @@ mod tests {
     fn a_look_up_that_hangs_holds_nobody() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
         static ANSWER: Barrier = Barrier::new(2);
-        let resolver = Resolver::with(&Uri::from_static("http://slow.test:83"), |_, port| {
+        let resolver = Resolver::with("slow.test", 83, |_, port| {
             ASKED.fetch_add(1, SeqCst);
             ANSWER.wait();
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])

@@ -2,14 +2,12 @@
 
 use std::io;
 
+use crate::limits;
 use crate::socket::Socket;
-
-/// Bytes asked for in one read. Nearly every request fits.
-const CHUNK: usize = 4096;
 
 /// A queue of bytes: filled from a socket, used up from the front.
 #[derive(Debug, Default)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     /// Always initialised; what counts is `start..end`.
     bytes: Vec<u8>,
     start: usize,
@@ -18,16 +16,17 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// What is there.
-    pub(crate) fn unused(&self) -> &[u8] {
+    #[must_use]
+    pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
     /// Uses up `count` bytes, at most all that are there.
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.bytes.len() > CHUNK {
+            if self.bytes.len() > limits::READ {
                 // One large request must not cost memory for the rest of the connection.
                 self.bytes = Vec::new();
             }
@@ -36,12 +35,16 @@ impl Buffer {
 
     /// Waits for more, at most until `limit` bytes are there. Says how many came; 0 is the
     /// end of input.
-    pub(crate) fn fill(&mut self, socket: &Socket, limit: usize) -> io::Result<usize> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Socket::read`].
+    pub fn fill(&mut self, socket: &Socket, limit: usize) -> io::Result<usize> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let want = CHUNK.min(limit.saturating_sub(self.end));
+        let want = limits::READ.min(limit.saturating_sub(self.end));
         if self.bytes.len() < self.end + want {
             self.bytes.resize(self.end + want, 0);
         }

@@ -1,0 +1,55 @@
+//! Counting what is under way, up to a limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// So many places: for connections, or for calls.
+#[derive(Debug)]
+pub struct Places {
+    limit: usize,
+    taken: AtomicUsize,
+}
+
+/// One of them, until dropped.
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
+
+impl Places {
+    /// All of them are free.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, taken: AtomicUsize::new(0) })
+    }
+
+    /// One of them, if one is free.
+    #[must_use]
+    pub fn take(self: &Arc<Self>) -> Option<Place> {
+        let place = Place(self.clone());
+        // Counted before it is looked at: dropped, it gives back what it took.
+        (self.taken.fetch_add(1, Relaxed) < self.limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_as_said_and_they_come_back() {
+        let places = Places::new(2);
+        for _ in 0..3 {
+            let taken = [places.take(), places.take()];
+            assert!(taken.iter().all(Option::is_some));
+            for _ in 0..3 {
+                assert!(places.take().is_none());
+            }
+        }
+        assert!(Places::new(0).take().is_none());
+    }
+}
