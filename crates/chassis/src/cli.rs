@@ -117,6 +117,7 @@ usage: {name} [serve]       serve until SIGTERM or SIGINT (the default)
 environment:
   PORT             port to listen on (3000)
   HOSTNAME         host that answers say they come from (the machine's)
+  VERSION          a word behind the host, which tells releases apart (none)
 {variables}"
     )
     .trim_end()

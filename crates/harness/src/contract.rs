@@ -66,6 +66,12 @@ impl Binary {
         self.refuses("PORT", "http", line);
     }
 
+    /// The version is a word, if it is set.
+    pub fn refuses_a_bad_version(&self) {
+        let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+        self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
+    }
+
     /// A port in use is exit 1 and the address, also when a service like it has it.
     pub fn refuses_a_port_in_use(&self) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -316,6 +322,7 @@ macro_rules! test_every_promise {
         $crate::test_every_promise! { $binary =>
             command_line: has_a_command_line,
             bad_port: refuses_a_bad_port,
+            bad_version: refuses_a_bad_version,
             port_in_use: refuses_a_port_in_use,
             health_check: checks_its_own_health,
             ipv6: speaks_ipv6,
