@@ -428,6 +428,10 @@ impl Binary {
         };
         let count = clients.iter_mut().filter_map(|client| served(client).then_some(())).count();
         assert!((10..64).contains(&count), "{count} of 100 connections were served");
+        // A leaf that is full is well.
+        let port = address.port().to_string();
+        let checked = run(self.command().arg("healthcheck").env("PORT", port));
+        assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
 
         let (cpu, start) = (process.cpu_time(), Instant::now());
         sleep(Duration::from_secs(1));

@@ -61,7 +61,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>, fd: RawFd) -> Self {
         let bounded = shared.handles.bound(fd).is_ok();
-        let progress = if bounded { shared.watch.add(fd) } else { None };
+        let progress = if bounded { shared.watch.add(fd, &shared.handles) } else { None };
         if progress.is_none() {
             shared.handles.drop_client(fd);
         }

@@ -12,6 +12,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdo
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use socket2::SockRef;
 
+use crate::healthcheck;
+
 /// Bytes of answers that the kernel keeps for a client which does not read, as many as Linux
 /// allows everybody (`net.core.wmem_max`); it doubles them for its own part. A third of that
 /// holds what is given before it is looked at again, though each answer takes 1.3 kB there.
@@ -84,6 +86,12 @@ impl Handles {
         } else {
             self.drop_client(fd);
         }
+    }
+
+    /// Whether it is the connection of a health check.
+    pub(super) fn is_check(&self, fd: RawFd) -> bool {
+        let address = self.open(fd).and_then(|handle| SockRef::from(&handle).local_addr());
+        address.ok().and_then(|address| address.as_socket()).is_some_and(healthcheck::is_check)
     }
 
     /// Whether the kernel has room for answers: a third of its buffer.
