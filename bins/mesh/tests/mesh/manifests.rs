@@ -19,7 +19,7 @@ pub(crate) const ENVIRONMENT: &str = "copilot/environments/test/manifest.yml";
 
 pub(crate) struct Service {
     /// Folder below `copilot/`, name of the service, and its host name in Service Connect.
-    name: &'static str,
+    pub(crate) name: &'static str,
     kind: &'static str,
     /// Stage of the `Dockerfile`.
     pub(crate) target: &'static str,
@@ -59,10 +59,10 @@ const BEHIND_THE_LOAD_BALANCER: [(&str, &str); 8] = [
     ("http.deregistration_delay", "10s"),
     ("http.healthcheck.path", "/health"),
     ("http.healthcheck.healthy_threshold", "2"),
-    ("http.healthcheck.unhealthy_threshold", "2"),
+    ("http.healthcheck.unhealthy_threshold", "5"),
     ("http.healthcheck.interval", "5s"),
     ("http.healthcheck.timeout", "2s"),
-    ("http.healthcheck.grace_period", "0s"),
+    ("http.healthcheck.grace_period", "30s"),
 ];
 
 /// Copilot's manifest has no field for these two: they are written into the task
@@ -231,7 +231,7 @@ fn copilots_functions_get_a_runtime_that_lambda_still_takes() {
             .iter()
             .map(|name| {
                 let path = format!("/Resources/{name}/Properties/Runtime");
-                ["replace".to_owned(), path, "nodejs22.x".to_owned()]
+                ["replace".to_owned(), path, "nodejs24.x".to_owned()]
             })
             .collect();
 
@@ -329,7 +329,7 @@ impl Service {
         Manifest::read(&format!("copilot/{}/manifest.yml", self.name))
     }
 
-    fn is_behind_the_load_balancer(&self) -> bool {
+    pub(crate) fn is_behind_the_load_balancer(&self) -> bool {
         self.kind == "Load Balanced Web Service"
     }
 }
@@ -351,7 +351,7 @@ impl Manifest {
         Self { file: file.to_owned(), root: root.clone() }
     }
 
-    fn find(&self, path: &str) -> Option<&Yaml> {
+    pub(crate) fn find(&self, path: &str) -> Option<&Yaml> {
         let value = path.split('.').fold(&self.root, |section, name| match name.parse::<usize>() {
             Ok(index) => &section[index],
             Err(_) => &section[name],
