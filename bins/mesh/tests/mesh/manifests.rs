@@ -312,6 +312,29 @@ fn the_dockerfile_has_the_pinned_toolchain() {
     assert!(read("Cargo.toml").contains(&version), "Cargo.toml has no {version}");
 }
 
+/// Each image says which version it is.
+#[test]
+fn the_images_have_the_version_of_the_workspace() {
+    let workspace = read("Cargo.toml");
+    let version = workspace.lines().find_map(|line| line.strip_prefix("version = "));
+    let label = format!("org.opencontainers.image.version={}", version.expect("a version"));
+    let labels = read("Dockerfile").matches(&label).count();
+    assert_eq!(labels, SERVICES.len(), "Dockerfile: {label}");
+}
+
+/// `docker compose up` pulls what it does not find, unless told otherwise: somebody else's
+/// image, where somebody else has the name.
+#[test]
+fn compose_builds_our_images_and_never_pulls_them() {
+    let compose = Manifest::read("compose.yaml");
+    for service in &SERVICES {
+        let target = service.target;
+        compose.expect(&format!("x-{target}.<<.pull_policy"), "build");
+        compose.expect(&format!("x-{target}.build.target"), target);
+        compose.expect(&format!("x-{target}.image"), &format!("greeter/{target}"));
+    }
+}
+
 #[test]
 fn greeter_calls_the_backend_services_where_they_listen() {
     let greeter = Manifest::read("copilot/greeter-service/manifest.yml");
