@@ -1,5 +1,9 @@
 # The three services, an image each: docker build --target name .
 # Needs BuildKit, which Docker before 23 uses only when told: DOCKER_BUILDKIT=1.
+#
+# Two builds of one commit give the same bytes where the base image and the packages are the
+# same: neither is pinned, so that fixes come in by themselves. No label says the commit or the
+# time, which would make another image of the same bytes.
 
 # Runs on this machine's architecture and compiles for the image's: nothing is emulated.
 FROM --platform=${BUILDPLATFORM:-set_DOCKER_BUILDKIT=1} rust:1.95-slim-bookworm AS build
@@ -52,6 +56,7 @@ EXPOSE 3000
 HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/name", "healthcheck"]
 ENTRYPOINT ["/name"]
 LABEL org.opencontainers.image.title="name" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="Answers with a random first name" \
       org.opencontainers.image.licenses="MIT"
 
@@ -62,6 +67,7 @@ EXPOSE 3000
 HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeting", "healthcheck"]
 ENTRYPOINT ["/greeting"]
 LABEL org.opencontainers.image.title="greeting" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="Answers with a random greeting" \
       org.opencontainers.image.licenses="MIT"
 
@@ -72,5 +78,6 @@ EXPOSE 3000
 HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeter", "healthcheck"]
 ENTRYPOINT ["/greeter"]
 LABEL org.opencontainers.image.title="greeter" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="Fetches a greeting and a name, at the same time, and greets" \
       org.opencontainers.image.licenses="MIT"

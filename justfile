@@ -187,14 +187,34 @@ load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, o
 # Deploy to AWS, for the first time or again; FLAGS go to Copilot: --profile P --region R
 [no-exit-message]
 deploy *FLAGS: _copilot _docker
-    # The leaves first: a task's proxy knows the services that were there before it.
+    #!/usr/bin/env bash
+    set -euo pipefail
+    flags=({{ FLAGS }})
+    place=()
+    for i in "${!flags[@]}"; do
+        case ${flags[i]} in
+        --profile) export AWS_PROFILE=${flags[i + 1]-} place+=("${flags[@]:i:2}") ;;
+        --region) export AWS_REGION=${flags[i + 1]-} place+=("${flags[@]:i:2}") ;;
+        esac
+    done
+    # It takes neither flag, only the variables.
     copilot app init greeting-application
-    copilot deploy --env test --init-env --init-wkld \
+    # Steps of their own, so that a first deployment that failed can be tried again: with
+    # --init-env Copilot deploys an environment once, when it makes it.
+    copilot env ls | grep -x test >/dev/null || copilot env init --name test --default-config ${place[@]+"${place[@]}"}
+    copilot env deploy --name test
+    # By what is built: a commit, or a change to a manifest, would be another image to Copilot,
+    # and every task replaced.
+    built=(.cargo Cargo.lock Cargo.toml Dockerfile bins crates ':!*/tests/*' ':!*/fuzz/*' ':!bins/mesh')
+    tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
+    # The leaves first: a task's proxy knows the services that were there before it.
+    copilot deploy --env test --init-wkld --tag $tag \
         --name name-service/1 --name greeting-service/1 --name greeter-service/2 {{ FLAGS }}
 
 # Run N tasks of each service on AWS: sets `count` in the manifests, where it stays, and deploys
 [no-exit-message]
-scale N: _copilot && deploy
+scale N *FLAGS: _copilot && (deploy FLAGS)
     @[[ {{ quote(N) }} =~ ^[1-9][0-9]*$ ]] || { echo "scale: not a number of tasks:" {{ quote(N) }} >&2; exit 1; }
     perl -pi -e 's/^count: .*/count: {{ N }}/' copilot/*-service/manifest.yml
 
@@ -211,6 +231,9 @@ export *FLAGS: _copilot
 [no-exit-message]
 teardown: _copilot
     copilot app delete --name greeting-application
+    # Copilot deletes this file too, which belongs to the repository.
+    echo 'application: greeting-application' >copilot/.workspace
+    @echo "left are the logs of Copilot's helper functions, log groups /aws/lambda/greeting-application-*"
 
 # Deploy on AWS as one CloudFormation stack, without Copilot: just stack-deploy Count=3
 [no-exit-message]
@@ -221,6 +244,16 @@ stack-deploy *PARAMETERS:
 [no-exit-message]
 stack-scale N:
     @cloudformation/stack scale {{ quote(N) }}
+
+# Go on with a blue-green release that waits
+[no-exit-message]
+stack-continue:
+    @cloudformation/stack continue
+
+# Take such a release back
+[no-exit-message]
+stack-back:
+    @cloudformation/stack back
 
 # Say how the stack is, and its URL
 [no-exit-message]

@@ -45,7 +45,7 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
         [Some("--version" | "-V")] => say(&format!("{} {}", service.name, service.version)),
         [Some("--help" | "-h")] => say(&usage(service)),
         _ => {
-            eprintln!("{}", usage(service));
+            complain(&usage(service));
             ExitCode::from(USAGE)
         }
     }
@@ -99,8 +99,14 @@ fn say(line: &str) -> ExitCode {
 }
 
 fn fail(name: &str, code: u8, line: &str) -> ExitCode {
-    eprintln!("{name}: {line}");
+    complain(&format!("{name}: {line}"));
     ExitCode::from(code)
+}
+
+/// Writes to standard error. The exit code says as much to whoever cannot be written to;
+/// `eprintln!` would panic.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn usage<S>(service: &Service<S>) -> String {
@@ -117,6 +123,7 @@ usage: {name} [serve]       serve until SIGTERM or SIGINT (the default)
 environment:
   PORT             port to listen on (3000)
   HOSTNAME         host that answers say they come from (the machine's)
+  VERSION          a word behind the host, which tells releases apart (none)
 {variables}"
     )
     .trim_end()

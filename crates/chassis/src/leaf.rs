@@ -1,30 +1,61 @@
 //! The HTTP of a leaf: a service that answers from memory, on `may_minihttp`.
 //!
 //! Only the task's own sidecar and its own health check talk to a leaf, and
-//! `may_minihttp` is the fastest way to answer those. What its interface gives no hold on:
+//! `may_minihttp` is the fastest way to answer those. It has no limits, and its interface
+//! gives hold on little: a service is made for each connection, told the number of its
+//! socket, and asked once a request. What is made of that:
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `connection` | the answers, and the end of a connection right behind the last one |
+//! | `answer` | what is answered, as the library writes it and as we do |
+//! | `request` | where a request ends, and whether another may follow |
+//! | `turns` | whether a coroutine has waited |
+//! | `watch` | the limits in number, time and memory |
+//! | `socket` | what can be done with the number of a socket |
+//!
+//! What it gives no hold on, each held by a test of `harness::contract`:
 //!
 //! - More than 16 request headers: the connection is closed without an answer (its
 //!   parser has room for 16). Two Envoys bring about 12; greeter passes on five at most.
-//! - A malformed head: closed without an answer, for the same reason.
+//! - A malformed head: closed without an answer, and so are the requests before it in the
+//!   same segment: the library parses it before it writes their answers, then gives up.
 //! - HEAD: `Content-Length: 0`. The library derives it from the body, which HEAD has none of.
-//! - A client that half-closes after its request may get no answer: the library sees the
-//!   end of input before it looks at the input.
-//! - A chunked body cannot be read: 400, and the connection ends.
-//! - No time limits, and no limit on connections: the sidecar has both.
+//! - A client that half-closes right after its request may get no answer: the library sees
+//!   the end of input before it looks at the input.
+//! - A chunked body cannot be read: 400, and the connection ends. `100 Continue` cannot be
+//!   said: who waits for it gets the answer without it, and the connection ends.
+//! - A head without an end: the service is not asked before it is whole, and the library
+//!   takes all of it. `watch` sees but the memory that goes, and bounds that.
+//! - A failed accept (no files are left in the whole system): the library tries again at
+//!   once. Of its own files a leaf never runs out.
 
+use std::fs::File;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use may_minihttp::{HttpService, HttpServiceFactory, Request, Response};
-use nix::sys::socket::Shutdown as Direction;
+use may_minihttp::HttpServiceFactory;
 
 use crate::log::Log;
 use crate::shutdown::{self, Shutdown, Traffic};
 use crate::{Port, port, runtime};
 
-/// The longest request body that is read away, in bytes.
-const MAX_BODY: u64 = 64 * 1024;
+mod answer;
+mod connection;
+mod request;
+mod socket;
+mod turns;
+mod watch;
+
+use connection::Connection;
+use socket::Handles;
+use turns::{Moment, Turns};
+use watch::Watch;
+
+/// Connections that are accepted before others get their turn.
+const ACCEPTED: usize = 16;
 
 /// What makes one leaf different from the other.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +76,22 @@ pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::R
     let log = Log::new(leaf.name);
     let shared = Arc::new(Shared {
         pick: leaf.pick,
-        tail: format!(" ({host})").into(),
+        host: format!(" ({host})").into(),
         requests: AtomicU64::new(0),
         shutdown: shutdown.clone(),
+        handles: Handles::new()?,
+        turns: Turns::start(),
+        watch: Watch::start()?,
     });
     for port in ports {
-        Connections(shared.clone()).start(port.share()?)?;
+        Connections { shared: shared.clone(), row: Mutex::default() }.start(port.share()?)?;
     }
+    silence_the_library()?;
     let address = port::addresses(ports);
     log.event("start", &[("version", &leaf.version), ("address", &address)]);
     shutdown.wait();
     log.event("drain", &[]);
-    let requests = || shared.requests.load(Ordering::Relaxed);
+    let requests = || shared.requests.load(Relaxed);
     // An answer is written in the same turn of the worker its request is read in.
     let traffic = || Traffic { requests: requests(), in_flight: 0 };
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
@@ -64,140 +99,47 @@ pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::R
     Ok(())
 }
 
+/// The library writes a line to standard error for every bad head, panics when it cannot,
+/// and waits when nobody reads them. Nothing of ours goes there once we serve, so from here
+/// on it is a file open for reading: each write fails with EBADF, which std takes for a
+/// closed standard error and ignores.
+fn silence_the_library() -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stderr(File::open("/")?)?)
+}
+
 struct Shared {
     pick: fn() -> &'static str,
     /// ` (host)`: what follows the word.
-    tail: Box<str>,
+    host: Box<str>,
     /// Words given. Health checks do not count: they would keep a drain from being quiet.
     requests: AtomicU64,
     shutdown: Shutdown,
+    handles: Handles,
+    turns: Turns,
+    watch: Watch,
 }
 
-struct Connections(Arc<Shared>);
+struct Connections {
+    shared: Arc<Shared>,
+    /// Connections accepted without waiting for one.
+    row: Mutex<(usize, Moment)>,
+}
 
 impl HttpServiceFactory for Connections {
     type Service = Connection;
 
     /// `id` is the connection's file descriptor.
     fn new_service(&self, id: usize) -> Connection {
-        Connection { shared: self.0.clone(), fd: i32::try_from(id).unwrap_or(-1), ending: false }
+        // With a queue of connections, accepting never waits.
+        let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
+        row.0 = if self.shared.turns.has_waited(row.1) { 1 } else { row.0 + 1 };
+        if row.0 == ACCEPTED {
+            row.0 = 0;
+            runtime::give_way();
+        }
+        let fd = RawFd::try_from(id).unwrap_or(-1);
+        let connection = Connection::new(self.shared.clone(), fd);
+        row.1 = self.shared.turns.mark();
+        connection
     }
-}
-
-struct Connection {
-    shared: Arc<Shared>,
-    fd: i32,
-    ending: bool,
-}
-
-impl HttpService for Connection {
-    fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
-        if self.ending {
-            // What follows a request that ended the connection may be its body: the answer
-            // to that must never get out.
-            self.shut(Direction::Both);
-            return Ok(());
-        }
-        let body = body_length(&request);
-        if body.is_err() || wants_close(&request) || self.shared.shutdown.begun() {
-            response.header("Connection: close");
-            self.ending = true;
-        }
-        match body {
-            Ok(_) => self.answer(request, response),
-            Err(Refusal(status, reason, text)) => {
-                response.status_code(status, reason);
-                write(response, &[text]);
-            }
-        }
-        if self.ending {
-            // The library goes on reading until the input ends; so end it.
-            self.shut(Direction::Read);
-        }
-        Ok(())
-    }
-}
-
-impl Connection {
-    fn answer(&self, request: Request, response: &mut Response) {
-        let head = request.method() == "HEAD";
-        let health = request.path().split('?').next() == Some("/health");
-        if !head && request.method() != "GET" {
-            response.status_code(405, "Method Not Allowed").header("Allow: GET, HEAD");
-            write(response, &["method not allowed: GET or HEAD"]);
-        } else if health && self.shared.shutdown.begun() {
-            response.status_code(503, "Service Unavailable");
-            write(response, &["draining"]);
-        } else if health {
-            write(response, &["ok"]);
-        } else {
-            self.shared.requests.fetch_add(1, Ordering::Relaxed);
-            write(response, &[(self.shared.pick)(), &self.shared.tail]);
-        }
-        if head {
-            response.body("");
-        }
-        // Left unread, the library would take the body for the next request. Dropping the
-        // reader reads it away; body_length() has made sure that body() does not panic.
-        drop(request.body());
-    }
-
-    fn shut(&self, direction: Direction) {
-        // Fails if the peer is gone already, which is as good.
-        let _ = nix::sys::socket::shutdown(self.fd, direction);
-    }
-}
-
-/// Writes the body, and the headers every answer has.
-fn write(response: &mut Response, parts: &[&str]) {
-    response
-        .header("Content-Type: text/plain; charset=utf-8")
-        .header("X-Content-Type-Options: nosniff")
-        .header("Cache-Control: no-store");
-    let body = response.body_mut();
-    for part in parts {
-        body.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// A request whose body cannot be told from the next request: status, reason, text.
-struct Refusal(usize, &'static str, &'static str);
-
-/// The length of the request's body (RFC 9112, section 6.3).
-fn body_length(request: &Request) -> Result<u64, Refusal> {
-    let bad = |text| Refusal(400, "Bad Request", text);
-    let mut length = None;
-    for header in request.headers() {
-        if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(bad("Transfer-Encoding is not supported here"));
-        }
-        if header.name.eq_ignore_ascii_case("content-length") {
-            let digits = !header.value.is_empty() && header.value.iter().all(u8::is_ascii_digit);
-            let value = std::str::from_utf8(header.value).ok().and_then(|v| v.parse::<u64>().ok());
-            match value.filter(|_| digits) {
-                Some(value) if length.is_none_or(|known| known == value) => length = Some(value),
-                _ => return Err(bad("bad Content-Length")),
-            }
-        }
-    }
-    match length.unwrap_or(0) {
-        length if length <= MAX_BODY => Ok(length),
-        _ => Err(Refusal(413, "Content Too Large", "body over 64 KiB")),
-    }
-}
-
-/// Whether the client wants the connection closed (RFC 9112, section 9.3).
-fn wants_close(request: &Request) -> bool {
-    let mut keep_alive = request.version() == 1;
-    for header in request.headers() {
-        if header.name.eq_ignore_ascii_case("connection") {
-            for token in header.value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                if token.eq_ignore_ascii_case(b"close") {
-                    return true;
-                }
-                keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
-            }
-        }
-    }
-    !keep_alive
 }

@@ -70,8 +70,32 @@ pub fn port(env: Env) -> Result<u16, Invalid> {
     Ok(u16::try_from(port).unwrap_or(DEFAULT_PORT))
 }
 
-/// The host that answers say they come from: `HOSTNAME`, else gethostname(2).
+/// Who answers say they come from: the host, and behind it the version if there is one:
+/// `name-1`, or `name-1 green`.
 pub fn host(env: Env) -> Result<String, Invalid> {
+    let host = machine(env)?;
+    Ok(match version(env)? {
+        None => host,
+        Some(version) => format!("{host} {version}"),
+    })
+}
+
+/// `VERSION`: a word that tells the tasks of one release from those of another.
+fn version(env: Env) -> Result<Option<String>, Invalid> {
+    let version = optional(env, "VERSION")?;
+    // It becomes part of every one-line answer, and of an HTML page's table.
+    let is_word = |word: &String| word.len() <= 32 && word.bytes().all(|b| b.is_ascii_graphic());
+    match version {
+        Some(word) if !is_word(&word) || word.contains(['(', ')']) => {
+            let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+            Err(Invalid::new("VERSION", &word, remedy))
+        }
+        version => Ok(version),
+    }
+}
+
+/// `HOSTNAME`, else gethostname(2).
+fn machine(env: Env) -> Result<String, Invalid> {
     let host = match optional(env, "HOSTNAME")? {
         Some(host) => host,
         None => nix::unistd::gethostname()
@@ -110,11 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_a_word_behind_the_host() {
+        let host = |version: &'static str| {
+            host(&move |variable| {
+                Some(if variable == "VERSION" { version } else { "name-1" }.into())
+            })
+        };
+        assert_eq!(host("").as_deref(), Ok("name-1"));
+        assert_eq!(host("green").as_deref(), Ok("name-1 green"));
+        assert_eq!(host("2.0-rc1").as_deref(), Ok("name-1 2.0-rc1"));
+        for bad in ["a b", "(green)", "gr\u{fc}n", "a\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] {
+            let error = host(bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("VERSION={bad:?} is no word: ")), "{error}");
+        }
+    }
+
+    #[test]
     fn the_host_is_hostname_or_the_machines() {
-        assert_eq!(host(&set("name-1")).as_deref(), Ok("name-1"));
-        assert!(!host(&|_| None).unwrap().is_empty());
-        assert!(!host(&set("")).unwrap().is_empty());
-        let error = host(&set("a\nb")).unwrap_err().to_string();
+        assert_eq!(machine(&set("name-1")).as_deref(), Ok("name-1"));
+        assert!(!machine(&|_| None).unwrap().is_empty());
+        assert!(!machine(&set("")).unwrap().is_empty());
+        let error = machine(&set("a\nb")).unwrap_err().to_string();
         assert!(error.starts_with(r#"HOSTNAME="a\nb" "#), "{error}");
     }
 

@@ -105,6 +105,14 @@ impl Client {
         head
     }
 
+    /// Reads what there is: how many bytes, 0 at the end, however it comes.
+    #[must_use]
+    pub fn read_some(&mut self) -> usize {
+        let count = self.stream.fill_buf().map_or(0, <[u8]>::len);
+        self.stream.consume(count);
+        count
+    }
+
     /// Whether the peer has closed the connection, having sent nothing more.
     #[must_use]
     pub fn is_closed(&mut self) -> bool {

@@ -1,12 +1,15 @@
 //! What every service promises, held against its real binary.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::{Client, PATIENCE, Process, Traffic, get, run, service};
+use crate::{Client, PATIENCE, Process, Traffic, eventually, get, run, service, with_files};
 
 /// The host the services under test say they come from.
 pub const HOST: &str = "host-1.test";
@@ -52,6 +55,16 @@ impl Binary {
         }
     }
 
+    /// Its exit code is the same where standard error cannot be written.
+    pub fn fails_without_a_standard_error(&self) {
+        for (argument, port, code) in [("help", "0", 2), ("serve", "http", 78)] {
+            let (_, writer) = std::io::pipe().expect("a pipe");
+            let mut command = self.command();
+            let status = command.arg(argument).env("PORT", port).stderr(writer).status();
+            assert_eq!(status.expect("it starts").code(), Some(code));
+        }
+    }
+
     /// A setting that is wrong is exit 78 and one line: variable, value, remedy.
     pub fn refuses(&self, variable: &str, value: &str, line: &str) {
         let refused = run(self.command().env(variable, value));
@@ -64,6 +77,12 @@ impl Binary {
     pub fn refuses_a_bad_port(&self) {
         let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
         self.refuses("PORT", "http", line);
+    }
+
+    /// The version is a word, if it is set.
+    pub fn refuses_a_bad_version(&self) {
+        let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+        self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
     }
 
     /// A port in use is exit 1 and the address, also when a service like it has it.
@@ -286,7 +305,240 @@ impl Binary {
             "\x16\x03\x01\x02\0\x01\0",
         ] {
             assert!(Client::connect(address).send(bad).is_closed(), "{bad:?}");
+            // What stands before it in the same segment is lost with it.
+            let good = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+            assert!(Client::connect(address).send(good.to_owned() + bad).is_closed(), "{bad:?}");
         }
+    }
+
+    /// The answer that ends a connection arrives, whatever stands before and behind it in
+    /// the same segment, and nothing arrives behind it.
+    pub fn ends_behind_an_answer(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let one = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (last, status, behind) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200 Ok", one),
+            ("GET / HTTP/1.0\r\n\r\n", "200 Ok", "GET"),
+            (
+                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "400 Bad Request",
+                "18\r\nGET /health HTTP/1.1\r\n\r\n\r\n0\r\n\r\n",
+            ),
+            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", "400 Bad Request", one),
+        ] {
+            for before in (0..=50).chain([63, 64, 65, 250]) {
+                let mut client = Client::connect(address);
+                if before % 2 == 1 {
+                    // A connection that is already known.
+                    assert!(client.send(one).answer().ends_with("ok"));
+                }
+                client.send(one.repeat(before) + last + behind);
+                for _ in 0..before {
+                    let answer = client.answer();
+                    assert!(!answer.contains("\r\nConnection: close\r\n"), "{answer}");
+                    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+                }
+                let answer = client.answer();
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+                assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+                assert!(client.is_closed());
+            }
+        }
+    }
+
+    /// So many requests may come in one go, and no more: they all take memory.
+    pub fn bounds_a_row(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let mut client = Client::connect(address);
+        client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500));
+        for number in 1..=256 {
+            let answer = client.answer();
+            assert_eq!(answer.contains("\r\nConnection: close\r\n"), number == 256, "{number}");
+        }
+        assert!(client.is_closed());
+    }
+
+    /// What is asked in one go while it drains: one answer that says so, and the end.
+    pub fn drains_a_row_of_requests(&self) {
+        let (mut process, address) = Process::serve(&mut self.command());
+        let one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut kept = Client::connect(address);
+        assert!(kept.send(one).answer().ends_with(&format!(" ({HOST})")));
+        process.signal(Signal::SIGTERM);
+        let _ = process.line(|line| line.contains(r#""event":"drain""#));
+        for client in [&mut kept, &mut Client::connect(address)] {
+            let answer = client.send(one.repeat(3)).answer();
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+            assert!(answer.ends_with(&format!(" ({HOST})")), "{answer}");
+            assert!(client.is_closed());
+        }
+        assert_eq!(process.wait().0.code(), Some(0));
+    }
+
+    /// Who waits to be told to send the body is answered without it.
+    pub fn answers_who_holds_the_body_back(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        for (method, status) in [("POST", "405 Method Not Allowed"), ("GET", "200 Ok")] {
+            let mut client = Client::connect(address);
+            client.send(format!(
+                "{method} / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+            ));
+            let answer = client.answer();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+            assert!(client.is_closed());
+        }
+        // Without a body there is nothing to hold back.
+        let mut client = Client::connect(address);
+        let expects = "GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n";
+        for _ in 0..2 {
+            let answer = client.send(expects).answer();
+            assert!(!answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        }
+    }
+
+    /// Bad heads do not fill standard error, nor does it matter that nobody can be told.
+    pub fn outlives_its_standard_error(&self) {
+        for gone in [false, true] {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let reader = (!gone).then_some(reader);
+            let (mut process, address) = Process::serve(self.command().stderr(writer));
+            for _ in 0..2000 {
+                assert!(Client::connect(address).send("GET /\r\n\r\n").is_closed());
+            }
+            assert_eq!(get(address, "/health"), (200, "ok".into()));
+            process.signal(Signal::SIGTERM);
+            assert_eq!(process.wait().0.code(), Some(0));
+            let mut written = String::new();
+            if let Some(mut reader) = reader {
+                reader.read_to_string(&mut written).expect("UTF-8");
+            }
+            assert_eq!(written, "");
+        }
+    }
+
+    /// More connections than it may open files: some are served, the others closed, and it
+    /// neither spins nor stays so.
+    pub fn has_files_left(&self) {
+        let (process, address) = Process::serve(&mut with_files(64, &self.command()));
+        let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+        let served = |client: &mut Client| {
+            let _ = client.try_send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.read_some() > 0
+        };
+        let count = clients.iter_mut().filter_map(|client| served(client).then_some(())).count();
+        assert!((10..64).contains(&count), "{count} of 100 connections were served");
+        // A leaf that is full is well.
+        let port = address.port().to_string();
+        let checked = run(self.command().arg("healthcheck").env("PORT", port));
+        assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
+
+        let (cpu, start) = (process.cpu_time(), Instant::now());
+        sleep(Duration::from_secs(1));
+        let used = process.cpu_time().saturating_sub(cpu);
+        assert!(used < start.elapsed() / 2, "it spins: {used:?} of CPU in {:?}", start.elapsed());
+
+        drop(clients);
+        eventually("it does not serve again", || {
+            Client::try_connect(address).is_some_and(|mut client| served(&mut client))
+        });
+    }
+
+    /// A body among other requests is none of them, wherever the library's buffer ends.
+    pub fn reads_bodies_away(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let one = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+        for length in [1, 1000, 16_000, 31_000, 32_000, 33_000, 65_536] {
+            let body = "x".repeat(length);
+            let mut client = Client::connect(address);
+            for _ in 0..2 {
+                let post = format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+                client.send(format!("{one}{post}{one}"));
+                assert!(client.answer().ends_with("\r\n\r\nok"));
+                assert!(client.answer().starts_with("HTTP/1.1 405 "));
+                assert!(client.answer().ends_with("\r\n\r\nok"));
+            }
+            client.send(format!(
+                "{one}POST / HTTP/1.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            ));
+            assert!(client.answer().ends_with("\r\n\r\nok"));
+            assert!(client.answer().starts_with("HTTP/1.1 405 "));
+            assert!(client.is_closed());
+        }
+    }
+
+    /// Who does not read the answers is dropped before they fill the memory.
+    pub fn drops_who_does_not_read(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let mut client = Client::connect(address);
+        let sent = (0..1200).take_while(|_| client.try_send(&requests).is_ok()).count();
+        assert!(sent < 1200, "it took {} KiB of requests", sent * requests.len() / 1024);
+        assert!(process.memory() < 32 * 1024, "{} KiB of memory", process.memory());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+    }
+
+    /// A head without an end is cut off before it fills the memory.
+    pub fn bounds_a_head(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let piece = "x".repeat(100 * 1024);
+        let mut client = Client::connect(address);
+        assert!(client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").answer().ends_with("ok"));
+        client.send("GET / HTTP/1.1\r\nX: ");
+        let sent = (0..4000).take_while(|_| client.try_send(&piece).is_ok()).count();
+        assert!(sent < 4000, "it took {sent} times 100 KiB");
+        assert!(process.memory() < 256 * 1024, "{} KiB of memory", process.memory());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+    }
+
+    /// A connection without a request, and a request without its body, end after a while.
+    pub fn ends_who_is_too_slow(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let start = Instant::now();
+        let (mut silent, mut slow) = (Client::connect(address), Client::connect(address));
+        slow.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nbod");
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+        assert!(silent.is_closed());
+        let _ = slow.head();
+        assert!(slow.read_some() > 0, "it is answered");
+        assert_eq!(slow.read_some(), 0);
+        assert!(start.elapsed() < PATIENCE, "it is not closed");
+    }
+
+    /// Clients whose requests never cease do not keep others from being served.
+    pub fn is_fair(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let (answered, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let stream = TcpStream::connect(address).expect("connects");
+                let mut reader = stream.try_clone().expect("a second handle");
+                let (answered, done) = (&answered, &done);
+                scope.spawn(move || {
+                    // Large, so that few fill what the library reads in one go.
+                    let request =
+                        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(400));
+                    let requests = request.repeat(100);
+                    while !done.load(Relaxed) && (&stream).write_all(requests.as_bytes()).is_ok() {}
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                });
+                scope.spawn(move || {
+                    let mut buffer = [0; 16 * 1024];
+                    while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                        answered.fetch_add(count / 200, Relaxed);
+                    }
+                });
+            }
+            eventually("they get no answers", || answered.load(Relaxed) > 10_000);
+            let mut most = 0;
+            for _ in 0..20 {
+                let before = answered.load(Relaxed);
+                assert_eq!(get(address, "/health"), (200, "ok".into()));
+                most = most.max(answered.load(Relaxed) - before);
+            }
+            done.store(true, Relaxed);
+            assert!(most < 50_000, "{most} answers to others before one of ours");
+        });
     }
 
     /// Nothing a client sends ends the process.
@@ -315,7 +567,9 @@ macro_rules! test_every_promise {
     ($binary:expr) => {
         $crate::test_every_promise! { $binary =>
             command_line: has_a_command_line,
+            command_line_unheard: fails_without_a_standard_error,
             bad_port: refuses_a_bad_port,
+            bad_version: refuses_a_bad_version,
             port_in_use: refuses_a_port_in_use,
             health_check: checks_its_own_health,
             ipv6: speaks_ipv6,
@@ -331,5 +585,27 @@ macro_rules! test_every_promise {
         fn $test() {
             $binary.$promise();
         })*
+    };
+}
+
+/// The tests that a leaf's binary must pass besides.
+#[macro_export]
+macro_rules! test_every_promise_of_a_leaf {
+    ($binary:expr) => {
+        $crate::test_every_promise! { $binary =>
+            header_limit: takes_sixteen_headers,
+            malformed_requests: hangs_up_without_an_answer,
+            last_answer: ends_behind_an_answer,
+            long_row: bounds_a_row,
+            drain_and_a_row: drains_a_row_of_requests,
+            body_held_back: answers_who_holds_the_body_back,
+            standard_error: outlives_its_standard_error,
+            bodies: reads_bodies_away,
+            files: has_files_left,
+            unread_answers: drops_who_does_not_read,
+            long_head: bounds_a_head,
+            slow_clients: ends_who_is_too_slow,
+            fairness: is_fair,
+        }
     };
 }

@@ -53,6 +53,16 @@ pub fn service(built: &str) -> Command {
     command
 }
 
+/// The same command, for a process that may open so many files.
+#[must_use]
+pub fn with_files(files: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
 /// Runs a command to its end.
 #[must_use]
 pub fn run(command: &mut Command) -> Finished {

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use harness::{Client, Process};
+use harness::{Client, Process, with_files};
 use nix::sys::signal::Signal;
 
-use crate::{Latencies, greet, greeter, open, open_files, raise_open_files, row, with_64_files};
+use crate::{Latencies, greet, greeter, open, open_files, raise_open_files, row};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// 64 open files, and four times as many clients that come, are silent, and go, for 30 s.
 pub(crate) fn files_come_and_go() {
     println!("\nclients that come and go, 64 open files, 30 s");
-    let (process, address) = Process::serve(&mut with_64_files());
+    let (process, address) = Process::serve(&mut with_files(64, &greeter(&[])));
     greet(&mut open(address));
     let idle = open_files(&process);
     let attack = Attack::start(4, move |over, seed| {

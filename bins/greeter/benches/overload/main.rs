@@ -1,10 +1,11 @@
-//! greeter under more than it was made for: `just overload`, which sets `SERVICES` to the folder
-//! of the shipped binaries; without it, cargo's own are measured.
+//! greeter, and a leaf, under more than they were made for: `just overload`, which sets
+//! `SERVICES` to the folder of the shipped binaries; without it, cargo's own are measured.
 //!
 //! Prints what it measures, and fails where a promise is broken. It takes four minutes, and
 //! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
 
 mod attacks;
+mod leaf;
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -16,14 +17,14 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use harness::peer::ok;
-use harness::{PATIENCE, Peer, Process, eventually, service};
+use harness::{PATIENCE, Peer, Process, eventually, service, with_files};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const GREETING: &str = "From greeter-1: Hello (greeting-1) Emelia (name-1)";
 
 /// What is measured, by the names that choose some of them.
-const ALL: [(&str, fn()); 10] = [
+const ALL: [(&str, fn()); 13] = [
     ("slow-heads", slow_heads),
     ("idle", idle_connections),
     ("no-files", no_files_left),
@@ -34,6 +35,9 @@ const ALL: [(&str, fn()); 10] = [
     ("unread-log", attacks::a_log_that_nobody_reads),
     ("unread-answers", attacks::answers_that_nobody_reads),
     ("many", many_greetings),
+    ("leaf-bad-heads", leaf::bad_heads),
+    ("leaf-no-files", leaf::no_files_left),
+    ("leaf-unread", leaf::without_measure),
 ];
 
 fn main() {
@@ -127,7 +131,7 @@ fn idle_connections() {
 /// 100 connections to a process that may open 64 files.
 fn no_files_left() {
     println!("\n100 connections, 64 open files");
-    let (process, address) = Process::serve(&mut with_64_files());
+    let (process, address) = Process::serve(&mut with_files(64, &greeter(&[])));
     greet(&mut open(address));
     let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
     // It may have inherited some with higher numbers.
@@ -185,15 +189,6 @@ fn greeter(settings: &[(&str, &str)]) -> Command {
         command.env(variable, service.url());
     }
     command
-}
-
-/// The same, with 64 open files at most.
-fn with_64_files() -> Command {
-    let plain = greeter(&[]);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 64; exec \"$0\""]).arg(plain.get_program());
-    limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    limited
 }
 
 fn open(address: SocketAddr) -> TcpStream {

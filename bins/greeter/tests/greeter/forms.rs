@@ -122,6 +122,24 @@ fn json_of_services_that_say_anything() {
     }
 }
 
+/// Who answers is a host, with a version behind it where there is one.
+#[test]
+fn a_version_stands_behind_the_host() {
+    let (greeting, name) =
+        (Peer::saying("Hello (greeting-1 blue)"), Peer::saying("Emelia (name-1)"));
+    let mut command = command(&greeting.url(), &name.url());
+    let (_process, address) = Process::serve(command.env("VERSION", "green"));
+    let line = "From greeter-1 green: Hello (greeting-1 blue) Emelia (name-1)";
+    assert_eq!(ask(address, "Accept: */*\r\n"), negotiated("200 OK", "", line));
+    let expected = json!({
+        "from": "greeter-1 green",
+        "greeting": { "text": "Hello", "from": "greeting-1 blue" },
+        "name": { "text": "Emelia", "from": "name-1" },
+        "elapsed_us": null,
+    });
+    assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), expected);
+}
+
 #[test]
 fn a_failure_has_the_status_of_its_text() {
     let (_port, down) = nobody();

@@ -9,14 +9,13 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::config::{Admin, Connect, Endpoints, Listener, Proxy};
+use super::config::{Connect, Endpoints, Listener, Proxy};
 use crate::arguments::Service;
 
 /// The sidecars' port, the applications', and the load balancer's.
 const SIDECAR: u16 = 3000;
 const APPLICATIONS: u16 = 3001;
 const FRONT: u16 = 8080;
-const ADMIN: u16 = 9901;
 /// Tasks of each service.
 const TASKS: usize = 2;
 
@@ -50,7 +49,7 @@ fn files() -> impl Iterator<Item = (String, String)> {
 }
 
 fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
-    Proxy { name: name.to_owned(), admin: Admin::Port(ADMIN), connect: Connect::Http, listeners }
+    Proxy { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
 }
 
 fn inbound() -> Listener {

@@ -4,7 +4,7 @@
 //! Balancer; where it is silent, those of App Mesh, which Service Connect grew out of
 //! (<https://docs.aws.amazon.com/app-mesh/latest/userguide/envoy-defaults.html>).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -23,17 +23,11 @@ pub(crate) enum Connect {
 /// One Envoy.
 pub(crate) struct Proxy {
     pub(crate) name: String,
-    pub(crate) admin: Admin,
+    /// The Unix socket where it is asked for its statistics, for its owner alone: whoever
+    /// reaches it can also stop the proxy.
+    pub(crate) admin: Option<PathBuf>,
     pub(crate) connect: Connect,
     pub(crate) listeners: Vec<Listener>,
-}
-
-/// Where an Envoy is asked for its statistics. Whoever reaches it can also stop the proxy.
-pub(crate) enum Admin {
-    /// A Unix socket, for its owner alone.
-    Socket(PathBuf),
-    /// A port on loopback.
-    Port(u16),
 }
 
 /// A way through a proxy: what comes in at an address goes to the endpoints.
@@ -111,18 +105,17 @@ const HEALTH_THRESHOLD: u32 = 2;
 impl Proxy {
     /// The configuration that Envoy starts with.
     pub(crate) fn bootstrap(&self) -> Value {
-        let admin = match &self.admin {
-            Admin::Socket(path) => json!({"pipe": {"path": path, "mode": 0o600}}),
-            Admin::Port(port) => address((Ipv4Addr::LOCALHOST, *port).into()),
-        };
-        json!({
+        let mut bootstrap = json!({
             "node": {"id": self.name, "cluster": "mesh"},
-            "admin": {"address": admin},
             "static_resources": {
                 "listeners": self.listeners.iter().map(|l| self.listener(l)).collect::<Value>(),
                 "clusters": self.listeners.iter().map(|l| self.cluster(l)).collect::<Value>(),
             },
-        })
+        });
+        if let Some(path) = &self.admin {
+            bootstrap["admin"] = json!({"address": {"pipe": {"path": path, "mode": 0o600}}});
+        }
+        bootstrap
     }
 
     /// Whether the role's requests are understood, or only its bytes.
@@ -260,7 +253,8 @@ fn http(listener: &Listener) -> Value {
             let others = "envoy.retry_host_predicates.previous_hosts";
             let kind = "retry.host.previous_hosts.v3.PreviousHostsPredicate";
             route["retry_policy"] = json!({
-                "retry_on": "connect-failure,retriable-status-codes",
+                // A reset is a task that went with its proxy: there is nobody to say 503.
+                "retry_on": "connect-failure,reset,retriable-status-codes",
                 "retriable_status_codes": [503],
                 "num_retries": RETRIES,
                 "retry_host_predicate": [filter(others, kind, json!({}))],

@@ -33,7 +33,7 @@ use chassis::Port;
 use crate::arguments::{Options, Service};
 use crate::mesh::{Engine, Register, sidecar};
 use crate::program::Program;
-use config::{Admin, Endpoints, Listener, Proxy};
+use config::{Endpoints, Listener, Proxy};
 use folder::Folder;
 
 /// The proxies of a mesh.
@@ -98,7 +98,7 @@ impl Envoy {
     }
 
     fn proxy(&self, name: String, listeners: Vec<Listener>) -> Proxy {
-        let admin = Admin::Socket(self.folder.admin(&name));
+        let admin = Some(self.folder.admin(&name));
         Proxy { name, admin, connect: self.options.connect, listeners }
     }
 

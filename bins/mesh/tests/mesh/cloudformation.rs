@@ -1,7 +1,13 @@
-//! Holds `cloudformation/greeter.yml` against the Copilot manifests: both describe the same
-//! application, and neither knows of the other.
+//! Holds `cloudformation/greeter.yml` against the Copilot manifests, for both describe the same
+//! application and neither knows of the other. Then holds it against itself: linters look at
+//! one resource at a time, and what is wrong between two only shows in an account.
 //!
 //! The YAML reader drops the tags: `!Ref Cpu` reads as `Cpu`, `!If [A, b, c]` as a list.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use yaml_rust2::Yaml;
 
 use crate::manifests::{ENVIRONMENT, Manifest, SERVICES, Service, UPSTREAMS, scalar, seconds};
 
@@ -83,18 +89,16 @@ const OF_GREETER: [(&str, &str); 9] = [
 const PARAMETERS: [(&str, &str, &str); 3] = [
     ("cpu", "Cpu", "Resources.{}Task.Properties.Cpu"),
     ("memory", "Memory", "Resources.{}Task.Properties.Memory"),
-    ("count", "Count", "Resources.{}Service.Properties.DesiredCount"),
+    ("count", "Count", "Resources.{}Service.Properties.DesiredCount.2"),
 ];
 
 /// What is the same in the template for every service, and Copilot's own doing in a manifest.
-const LIKE_COPILOT: [(&str, &str); 7] = [
+const LIKE_COPILOT: [(&str, &str); 5] = [
     ("Task.Properties.NetworkMode", "awsvpc"),
     ("Task.Properties.ContainerDefinitions.0.User", "65532:65532"),
     ("Service.Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp", "ENABLED"),
     ("Service.Properties.DeploymentConfiguration.MinimumHealthyPercent", "100"),
     ("Service.Properties.DeploymentConfiguration.MaximumPercent", "200"),
-    ("Service.Properties.DeploymentConfiguration.DeploymentCircuitBreaker.Enable", "true"),
-    ("Service.Properties.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback", "true"),
 ];
 
 #[test]
@@ -131,8 +135,6 @@ fn greeter_stands_behind_the_load_balancer_as_in_its_manifest() {
     for (field, path) in OF_GREETER {
         template.expect_like(path, &manifest, field);
     }
-    // greeter closes an idle connection after 75 s.
-    template.expect("Resources.LoadBalancer.Properties.LoadBalancerAttributes.0.Value", "60");
 }
 
 #[test]
@@ -164,7 +166,295 @@ fn the_cluster_is_that_of_the_environment() {
         .expect("Resources.Cluster.Properties.ClusterSettings.0.Value", insights);
 }
 
+/// ECS makes a Cloud Map service of each, called after the port unless a name is given, and
+/// writes each alias into the tasks' /etc/hosts: "must be unique within the namespace".
+#[test]
+fn discovery_names_and_aliases_are_unique() {
+    let template = Manifest::read(TEMPLATE);
+    let mut seen = BTreeSet::new();
+    for service in &SERVICES {
+        let connect = service_property(service, "ServiceConnectConfiguration");
+        let namespace = template.text(&format!("{connect}.Namespace"));
+        for number in 0..template.list(&format!("{connect}.Services")).len() {
+            let offer = format!("{connect}.Services.{number}");
+            let name = template
+                .find(&format!("{offer}.DiscoveryName"))
+                .unwrap_or_else(|| template.field(&format!("{offer}.PortName")));
+            assert!(
+                seen.insert((namespace.clone(), scalar(name))),
+                "{template}: two services have the discovery name {name:?}"
+            );
+            let alias = format!("{offer}.ClientAliases.0");
+            let (host, port) = (
+                template.text(&format!("{alias}.DnsName")),
+                template.text(&format!("{alias}.Port")),
+            );
+            assert!(
+                seen.insert((namespace.clone(), format!("{host}:{port}"))),
+                "{template}: two services have the alias {host}:{port}"
+            );
+        }
+    }
+}
+
+/// What is called is an alias, of a port that the service's task has.
+#[test]
+fn every_alias_that_is_called_has_a_service() {
+    let template = Manifest::read(TEMPLATE);
+    for (variable, name) in UPSTREAMS {
+        let leaf = SERVICES.iter().find(|service| service.name == name).expect("a service");
+        let offer = service_property(leaf, "ServiceConnectConfiguration.Services.0");
+        let alias = format!("{offer}.ClientAliases.0");
+        let url = format!(
+            "http://{}:{}",
+            template.text(&format!("{alias}.DnsName")),
+            template.text(&format!("{alias}.Port"))
+        );
+        let called = template
+            .list("Resources.GreeterTask.Properties.ContainerDefinitions.0.Environment")
+            .iter()
+            .find(|entry| scalar(&entry["Name"]) == variable)
+            .map(|entry| scalar(&entry["Value"]));
+        assert_eq!(called.as_ref(), Some(&url), "{template}: {variable}");
+
+        let port = container(leaf, "PortMappings.0.Name");
+        template.expect_same(&format!("{offer}.PortName"), &port);
+    }
+}
+
+/// A service's tasks are reached on their port by who calls them, and by nobody else: greeter
+/// by the load balancer, the leaves by greeter.
+#[test]
+fn security_groups_let_the_callers_in_and_nobody_else() {
+    let template = Manifest::read(TEMPLATE);
+    let group = |service: &Service| {
+        let path = "NetworkConfiguration.AwsvpcConfiguration.SecurityGroups.0";
+        template.text(&service_property(service, path))
+    };
+    let balancer = template.text("Resources.LoadBalancer.Properties.SecurityGroups.0");
+    let greeter = SERVICES.iter().find(|s| s.is_behind_the_load_balancer()).expect("greeter");
+    for service in &SERVICES {
+        let caller =
+            if service.is_behind_the_load_balancer() { &balancer } else { &group(greeter) };
+        let rules = format!("Resources.{}.Properties.SecurityGroupIngress", group(service));
+        assert_eq!(template.list(&rules).len(), 1, "{template}: {rules}");
+        template.expect(&format!("{rules}.0.SourceSecurityGroupId"), caller);
+        let port = container(service, "PortMappings.0.ContainerPort");
+        template.expect_same(&format!("{rules}.0.FromPort"), &port);
+        template.expect_same(&format!("{rules}.0.ToPort"), &port);
+    }
+    template.expect_same(
+        &format!("Resources.{balancer}.Properties.SecurityGroupIngress.0.FromPort"),
+        "Resources.HttpListener.Properties.Port",
+    );
+    template.expect_same(
+        "Resources.HttpsIngress.Properties.FromPort",
+        "Resources.HttpsListener.Properties.Port",
+    );
+}
+
+/// Whoever waits for another waits longer than that one takes.
+#[test]
+fn times_are_in_order() {
+    let template = Manifest::read(TEMPLATE);
+    let number = |path: &str| -> u64 {
+        template.text(path).parse().unwrap_or_else(|_| panic!("{template}: {path} is no number"))
+    };
+    let attribute = |resource: &str, list: &str, key: &str| -> u64 {
+        template
+            .list(&format!("Resources.{resource}.Properties.{list}"))
+            .iter()
+            .find(|attribute| scalar(&attribute["Key"]) == key)
+            .map(|attribute| scalar(&attribute["Value"]))
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| panic!("{template}: {resource} has no {key} in seconds"))
+    };
+    let target = |field: &str| number(&format!("Resources.TargetGroup.Properties.{field}"));
+    let drain = chassis::shutdown::DRAIN_LIMIT.as_secs();
+
+    let delay =
+        attribute("TargetGroup", "TargetGroupAttributes", "deregistration_delay.timeout_seconds");
+    let idle = attribute("LoadBalancer", "LoadBalancerAttributes", "idle_timeout.timeout_seconds");
+    let kept = greeter::Limits::default().idle.as_secs();
+    for (what, short, long) in [
+        // A greeting takes 2 s at most.
+        ("a greeting, and the deregistration delay", 2, delay),
+        ("the deregistration delay, and a drain", delay, drain + 1),
+        ("the load balancer's idle time, and greeter's", idle, kept),
+        (
+            "a health check, and the time between two",
+            target("HealthCheckTimeoutSeconds"),
+            target("HealthCheckIntervalSeconds"),
+        ),
+    ] {
+        assert!(short < long, "{template}: {what}: {short} s, {long} s; expected less, more");
+    }
+    for service in &SERVICES {
+        let stop = number(&container(service, "StopTimeout"));
+        assert!(drain < stop, "{template}: {} drains for {drain} s, has {stop}", service.name);
+        let check = |field| number(&container(service, &format!("HealthCheck.{field}")));
+        assert!(check("Timeout") < check("Interval"), "{template}: {}", service.name);
+    }
+}
+
+/// `DependsOn` is what orders them: nothing else in a service says that its tasks need a way out.
+#[test]
+fn every_service_waits_for_what_its_tasks_need() {
+    let template = Manifest::read(TEMPLATE);
+    for service in &SERVICES {
+        let after: Vec<String> = template
+            .list(&format!("Resources.{}Service.DependsOn", resource(service)))
+            .iter()
+            .map(scalar)
+            .collect();
+        let expected: &[&str] = if service.is_behind_the_load_balancer() {
+            &["NameService", "GreetingService"]
+        } else {
+            &["DefaultRoute", "SubnetARoute", "SubnetBRoute"]
+        };
+        assert_eq!(after, expected, "{template}: what {} depends on", service.name);
+    }
+    // A listener refers to a target group, a service only to the group: it waits by Metadata.
+    let after = |name: &str| {
+        let after = template.list(&format!("Resources.{name}.Metadata.After"));
+        after.iter().map(scalar).collect::<Vec<_>>()
+    };
+    assert_eq!(after("GreeterService"), ["HasCertificate", "HttpsListener", "HttpListener"]);
+    assert_eq!(after("HttpListener"), ["HasCertificate", "HttpsListener", "none"]);
+}
+
+/// Load decides under one condition; then nothing else does, and what it goes by is measured.
+#[test]
+fn each_service_scales_with_its_load_or_not_at_all() {
+    let template = Manifest::read(TEMPLATE);
+    for service in &SERVICES {
+        let name = resource(service);
+        let target = format!("Resources.{name}Scaling");
+        for path in [&target, &format!("Resources.{name}ScalingPolicy")] {
+            template.expect(&format!("{path}.Condition"), "Scales");
+        }
+        template.expect(
+            &format!("{target}.Properties.ResourceId"),
+            &format!("service/${{Cluster}}/${{{name}Service.Name}}"),
+        );
+        template.expect(&format!("{target}.Properties.MinCapacity"), "Count");
+        template.expect(&format!("{target}.Properties.MaxCapacity"), "MaxCount");
+        let policy = format!("Resources.{name}ScalingPolicy.Properties");
+        template.expect(&format!("{policy}.ScalingTargetId"), &format!("{name}Scaling"));
+
+        let count: Vec<String> =
+            template.list(&service_property(service, "DesiredCount")).iter().map(scalar).collect();
+        assert_eq!(count, ["Scales", "AWS::NoValue", "Count"], "{template}: {name}");
+        let metric = template.text(&format!(
+            "{policy}.TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.PredefinedMetricType"
+        ));
+        assert_eq!(metric, "ECSServiceAverageCPUUtilizationHighResolution");
+        let monitoring = service_property(service, "Monitoring");
+        template.expect(&format!("{monitoring}.0"), "Scales");
+        let measured = format!("{monitoring}.1.MetricConfigurations.0");
+        template.expect(&format!("{measured}.MetricNames.0"), "CPUUtilization");
+        template.expect(&format!("{measured}.ResolutionSeconds"), "20");
+    }
+}
+
+/// Every kind of release has a strategy; a failed one is rolled back, by the circuit breaker
+/// where that is allowed, and by the alarm in any case.
+#[test]
+fn every_release_can_be_rolled_back() {
+    let template = Manifest::read(TEMPLATE);
+    let releases = template.list("Parameters.Release.AllowedValues");
+    let strategies = template.field("Mappings.Strategies").as_hash().expect("a mapping");
+    assert_eq!(releases, strategies.keys().cloned().collect::<Vec<_>>(), "{template}");
+
+    for service in &SERVICES {
+        let deployment = service_property(service, "DeploymentConfiguration");
+        template.expect(&format!("{deployment}.Alarms.AlarmNames.0"), "Errors");
+        template.expect(&format!("{deployment}.Alarms.Enable"), "true");
+        template.expect(&format!("{deployment}.Alarms.Rollback"), "true");
+        let mut breaker = format!("{deployment}.DeploymentCircuitBreaker");
+        if service.is_behind_the_load_balancer() {
+            // With a load balancer the others need a second target group.
+            template.expect(&format!("{deployment}.Strategy"), "ROLLING");
+        } else {
+            template.expect(&format!("{breaker}.0"), "IsRolling");
+            template.expect(&format!("{breaker}.2"), "AWS::NoValue");
+            breaker += ".1";
+            template.expect(&format!("{deployment}.BakeTimeInMinutes.0"), "IsRolling");
+            template.expect(&format!("{deployment}.CanaryConfiguration.0"), "IsCanary");
+            template.expect(&format!("{deployment}.LifecycleHooks.0"), "IsBlueGreen");
+            let alias = service_property(
+                service,
+                "ServiceConnectConfiguration.Services.0.ClientAliases.0.TestTrafficRules",
+            );
+            template.expect(&format!("{alias}.0"), "IsRolling");
+        }
+        template.expect(&format!("{breaker}.Enable"), "true");
+        template.expect(&format!("{breaker}.Rollback"), "true");
+    }
+}
+
+/// The proxies try again elsewhere when a leaf is taken away; nobody does when greeter is. A
+/// new share has to be a new task definition, for it starts no deployment by itself.
+#[test]
+fn only_the_leaves_are_on_spot() {
+    let template = Manifest::read(TEMPLATE);
+    for service in &SERVICES {
+        let providers: Vec<String> = template
+            .list(&service_property(service, "CapacityProviderStrategy"))
+            .iter()
+            .map(|item| scalar(&item["CapacityProvider"]))
+            .collect();
+        if service.is_behind_the_load_balancer() {
+            assert_eq!(providers, ["FARGATE"], "{template}: {}", service.name);
+        } else {
+            assert_eq!(providers, ["FARGATE", "FARGATE_SPOT"], "{template}: {}", service.name);
+            template.expect(&container(service, "DockerLabels.spot-percent"), "SpotPercent");
+        }
+    }
+}
+
+/// At the most tasks, all replaced at once, with what AWS keeps of a subnet (5 addresses) and
+/// a load balancer wants (8 free).
+#[test]
+fn the_subnets_have_room_for_every_task() {
+    let template = Manifest::read(TEMPLATE);
+    let most: u32 = template.text("Parameters.Count.MaxValue").parse().expect("a number");
+    let [vpc, a, b] = ["Vpc", "SubnetA", "SubnetB"]
+        .map(|name| block(&template.text(&format!("Resources.{name}.Properties.CidrBlock"))));
+    for (first, last) in [a, b] {
+        assert!(vpc.0 <= first && last <= vpc.1, "{template}: a subnet is outside its network");
+    }
+    assert!(a.1 < b.0, "{template}: the subnets overlap");
+    let room = [a, b].map(|(first, last)| last - first + 1 - 5 - 8).iter().sum::<u32>();
+    let tasks = 2 * most * u32::try_from(SERVICES.len()).expect("a few");
+    assert!(tasks <= room, "{template}: {tasks} tasks have {room} addresses");
+}
+
+/// First and last address of `10.0.0.0/16`.
+fn block(cidr: &str) -> (u32, u32) {
+    let (address, bits) = cidr.split_once('/').expect("a slash");
+    let first = u32::from(address.parse::<Ipv4Addr>().expect("an address"));
+    let bits: u32 = bits.parse().expect("a number of bits");
+    (first, first + (u32::MAX >> bits))
+}
+
+/// A process that ended is started again, unless it will end again at once.
+#[test]
+fn a_task_survives_a_panic_but_not_a_bad_setting() {
+    let template = Manifest::read(TEMPLATE);
+    for service in &SERVICES {
+        template.expect(&container(service, "RestartPolicy.Enabled"), "true");
+        let ignored = template.list(&container(service, "RestartPolicy.IgnoredExitCodes"));
+        assert_eq!(ignored, [Yaml::Integer(78)], "{template}: {}", service.name);
+    }
+}
+
 impl Manifest {
+    /// Expects the value that stands at another place as well.
+    fn expect_same(&self, path: &str, other: &str) {
+        self.expect(path, &self.text(other));
+    }
+
     /// Expects a value that another file has elsewhere: durations there have a unit, here
     /// they are seconds.
     fn expect_like(&self, path: &str, other: &Manifest, field: &str) {
@@ -181,6 +471,16 @@ impl Manifest {
             "{self}: {path} is {found:?}; {other} has {field} at {expected:?}"
         );
     }
+}
+
+/// Where the template has a property of a service.
+fn service_property(service: &Service, path: &str) -> String {
+    format!("Resources.{}Service.Properties.{path}", resource(service))
+}
+
+/// Where the template has a property of a service's only container.
+fn container(service: &Service, path: &str) -> String {
+    format!("Resources.{}Task.Properties.ContainerDefinitions.0.{path}", resource(service))
 }
 
 /// `Name` for `name-service`: what the template's resources begin with.

@@ -24,7 +24,7 @@ struct Envoys {
 impl Envoys {
     fn start(arguments: &[&str]) -> Self {
         let mesh = Mesh::start(&[&["--proxy", "envoy"], arguments].concat());
-        let folder = mesh.folder().expect("a hint where the statistics are");
+        let folder = mesh.folder().expect("a hint where the statistics are").to_owned();
         Self { mesh, folder }
     }
 

@@ -20,7 +20,7 @@ pub(crate) const ENVIRONMENT: &str = "copilot/environments/test/manifest.yml";
 
 pub(crate) struct Service {
     /// Folder below `copilot/`, name of the service, and its host name in Service Connect.
-    name: &'static str,
+    pub(crate) name: &'static str,
     kind: &'static str,
     /// Stage of the `Dockerfile`.
     pub(crate) target: &'static str,
@@ -60,10 +60,10 @@ const BEHIND_THE_LOAD_BALANCER: [(&str, &str); 8] = [
     ("http.deregistration_delay", "10s"),
     ("http.healthcheck.path", "/health"),
     ("http.healthcheck.healthy_threshold", "2"),
-    ("http.healthcheck.unhealthy_threshold", "2"),
+    ("http.healthcheck.unhealthy_threshold", "5"),
     ("http.healthcheck.interval", "5s"),
     ("http.healthcheck.timeout", "2s"),
-    ("http.healthcheck.grace_period", "0s"),
+    ("http.healthcheck.grace_period", "30s"),
 ];
 
 /// Copilot's manifest has no field for these two: they are written into the task
@@ -268,7 +268,7 @@ fn copilots_functions_get_a_runtime_that_lambda_still_takes() {
             .iter()
             .map(|name| {
                 let path = format!("/Resources/{name}/Properties/Runtime");
-                ["replace".to_owned(), path, "nodejs22.x".to_owned()]
+                ["replace".to_owned(), path, "nodejs24.x".to_owned()]
             })
             .collect();
 
@@ -349,6 +349,29 @@ fn the_dockerfile_has_the_pinned_toolchain() {
     assert!(read("Cargo.toml").contains(&version), "Cargo.toml has no {version}");
 }
 
+/// Each image says which version it is.
+#[test]
+fn the_images_have_the_version_of_the_workspace() {
+    let workspace = read("Cargo.toml");
+    let version = workspace.lines().find_map(|line| line.strip_prefix("version = "));
+    let label = format!("org.opencontainers.image.version={}", version.expect("a version"));
+    let labels = read("Dockerfile").matches(&label).count();
+    assert_eq!(labels, SERVICES.len(), "Dockerfile: {label}");
+}
+
+/// `docker compose up` pulls what it does not find, unless told otherwise: somebody else's
+/// image, where somebody else has the name.
+#[test]
+fn compose_builds_our_images_and_never_pulls_them() {
+    let compose = Manifest::read("compose.yaml");
+    for service in &SERVICES {
+        let target = service.target;
+        compose.expect(&format!("x-{target}.<<.pull_policy"), "build");
+        compose.expect(&format!("x-{target}.build.target"), target);
+        compose.expect(&format!("x-{target}.image"), &format!("greeter/{target}"));
+    }
+}
+
 #[test]
 fn greeter_calls_the_backend_services_where_they_listen() {
     let greeter = Manifest::read("copilot/greeter-service/manifest.yml");
@@ -366,7 +389,7 @@ impl Service {
         Manifest::read(&format!("copilot/{}/manifest.yml", self.name))
     }
 
-    fn is_behind_the_load_balancer(&self) -> bool {
+    pub(crate) fn is_behind_the_load_balancer(&self) -> bool {
         self.kind == "Load Balanced Web Service"
     }
 }
@@ -388,7 +411,7 @@ impl Manifest {
         Self { file: file.to_owned(), root: root.clone() }
     }
 
-    fn find(&self, path: &str) -> Option<&Yaml> {
+    pub(crate) fn find(&self, path: &str) -> Option<&Yaml> {
         let value = path.split('.').fold(&self.root, |section, name| match name.parse::<usize>() {
             Ok(index) => &section[index],
             Err(_) => &section[name],

@@ -1,6 +1,7 @@
 //! The mesh's real binary, running.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,8 +24,17 @@ pub(crate) struct Mesh {
     pub(crate) tasks: BTreeMap<String, Pid>,
     /// Every sidecar's, with Envoy.
     sidecars: BTreeMap<String, Pid>,
-    /// What it says on where else to look, with Envoy.
-    pub(crate) hint: Option<String>,
+    /// What its Envoys read, with Envoy.
+    folder: Option<Folder>,
+}
+
+/// Removed with the value: a mesh that was killed, as at the end of a test, leaves it there.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Mesh {
@@ -32,8 +42,8 @@ impl Mesh {
         let process = Process::start(command().args(["--port", "0"]).args(arguments));
         let front = process.line(|line| line.contains("load balancer"));
         let front = front.split("http://").nth(1).unwrap().parse().unwrap();
-        let mut mesh =
-            Self { process, front, tasks: BTreeMap::new(), sidecars: BTreeMap::new(), hint: None };
+        let (tasks, sidecars) = (BTreeMap::new(), BTreeMap::new());
+        let mut mesh = Self { process, front, tasks, sidecars, folder: None };
         loop {
             let line = mesh.process.line(|_| true);
             let pid = |before: &str| {
@@ -44,7 +54,9 @@ impl Mesh {
             mesh.sidecars.extend(pid(", Envoy ").map(|pid| (task.clone(), pid)));
             mesh.tasks.extend(pid(", process ").map(|pid| (task, pid)));
             if line.contains("statistics: ") {
-                mesh.hint = Some(line);
+                let socket = line.split_whitespace().find(|word| word.ends_with("/admin.sock"));
+                let folder = socket.and_then(|socket| Path::new(socket).ancestors().nth(2));
+                mesh.folder = Some(Folder(folder.unwrap().to_owned()));
             } else if line.contains("Ctrl-C") {
                 return mesh;
             }
@@ -72,10 +84,8 @@ impl Mesh {
     }
 
     /// The folder with what its Envoys read.
-    pub(crate) fn folder(&self) -> Option<PathBuf> {
-        let mut words = self.hint.as_ref()?.split_whitespace();
-        let socket = words.find(|word| word.ends_with("/admin.sock"))?;
-        Path::new(socket).ancestors().nth(2).map(Path::to_owned)
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_ref().map(|folder| folder.0.as_path())
     }
 }
 

@@ -1,0 +1,111 @@
+//! What one client could do to a leaf.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use harness::{Client, Process, get, service, with_files};
+use nix::sys::signal::Signal;
+
+use crate::{kib, memory, open, row};
+
+/// 2,000 heads that are none, while standard error is a pipe that nobody reads, or that
+/// nobody can read any more.
+pub(crate) fn bad_heads() {
+    println!("\na leaf, 2,000 bad heads, and nobody at standard error");
+    for (what, read) in [("a full pipe", true), ("a closed pipe", false)] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut reader = read.then_some(reader);
+        let mut command = name();
+        let (mut process, address) = Process::serve(command.stderr(writer));
+        drop(command); // which holds the pipe open
+        let closed =
+            (0..2000).filter(|_| Client::connect(address).send("GET /\r\n\r\n").is_closed());
+        let closed = closed.count();
+        assert_eq!(get(address, "/health").0, 200);
+        process.signal(Signal::SIGTERM);
+        let (status, _) = process.wait();
+        let mut written = Vec::new();
+        if let Some(reader) = &mut reader {
+            reader.read_to_end(&mut written).expect("a pipe");
+        }
+        row(what, format!("{closed} hung up on, {} bytes written, {status}", written.len()));
+        assert!(status.success() && written.is_empty());
+    }
+}
+
+/// 100 connections to a leaf that may open 64 files.
+pub(crate) fn no_files_left() {
+    println!("\na leaf, 100 connections, 64 open files");
+    let (process, address) = Process::serve(&mut with_files(64, &name()));
+    let mut clients: Vec<_> = (0..100).map(|_| open(address)).collect();
+    let (cpu, start) = (process.cpu_time(), Instant::now());
+    sleep(Duration::from_secs(2));
+    let used = process.cpu_time().saturating_sub(cpu);
+    let served = clients.iter_mut().filter_map(|client| ask(client).then_some(())).count();
+    let share = used.div_duration_f64(start.elapsed()) * 100.0;
+    drop(clients);
+    let start = Instant::now();
+    assert_eq!(get(address, "/health").0, 200);
+    row("CPU used in 2 s beside them", format!("{used:?}, {share:.1}% of a core"));
+    row("of them served", served);
+    row("first answer when they have gone", format!("after {:.1?}", start.elapsed()));
+    assert!(share < 10.0, "it spins");
+    assert!(served > 0, "nobody is served");
+}
+
+/// Up to 37 MiB of requests each on 8 connections whose answers nobody reads, and a head of
+/// up to 1 GiB.
+pub(crate) fn without_measure() {
+    println!("\na leaf, and clients without measure");
+    let (process, address) = Process::serve(&mut name());
+    let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let requests = requests.clone();
+            thread::spawn(move || send(address, "", &requests, 37))
+        })
+        .collect();
+    let clients: Vec<_> =
+        clients.into_iter().map(|client| client.join().expect("it only sends")).collect();
+    let sent: usize = clients.iter().map(|(sent, _)| sent).sum();
+    row("requests taken, answers unread", format!("{} MiB", sent >> 20));
+    row("memory then", kib(memory(&process)));
+    assert!(memory(&process) < 64 * 1024, "it keeps answers");
+
+    drop(clients);
+    let (sent, stream) = send(address, "GET / HTTP/1.1\r\nX: ", &"x".repeat(100 * 1024), 1024);
+    row("of a head of 1 GiB taken", format!("{} MiB", sent >> 20));
+    row("memory then", kib(memory(&process)));
+    assert!(sent < 512 << 20, "it takes a head of any length");
+    assert!(memory(&process) < 256 * 1024, "it keeps the head");
+    drop(stream);
+    assert_eq!(get(address, "/health").0, 200);
+}
+
+/// Sends `piece` again and again behind `start`, up to so many MiB: how many bytes went, and
+/// the connection.
+fn send(address: SocketAddr, start: &str, piece: &str, most: usize) -> (usize, TcpStream) {
+    let mut stream = open(address);
+    let _ = stream.write_all(start.as_bytes());
+    let pieces = (most << 20) / piece.len();
+    let sent = (0..pieces).take_while(|_| stream.write_all(piece.as_bytes()).is_ok()).count();
+    (sent * piece.len(), stream)
+}
+
+/// Asks once: whether there is an answer.
+fn ask(client: &mut TcpStream) -> bool {
+    let asked = client.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    asked.is_ok() && client.read(&mut [0; 1024]).is_ok_and(|count| count > 0)
+}
+
+/// The command that starts `name`; `greeting` is the same but for its words.
+fn name() -> Command {
+    let greeter = Path::new(env!("CARGO_BIN_EXE_greeter"));
+    let mut command = service(&greeter.with_file_name("name").to_string_lossy());
+    command.env("HOSTNAME", "name-1");
+    command
+}

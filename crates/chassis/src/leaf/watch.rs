@@ -1,0 +1,151 @@
+//! The limits in time and number that the library does not have.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::socket::{self, Handles};
+
+/// Connections at a time: one greeter has 1,024 calls at most, and a task's sidecar needs
+/// a handful. Each can make the library take some 300 KiB.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Files that are no connections: a dozen of the process's own, the health check's, and
+/// connections accepted and refused in one turn of the worker, 16 of them.
+const OTHER_FILES: usize = 40;
+
+/// Connections over that for health checks, which ask one at a time: a leaf that is full is
+/// well, and ECS ends a task whose own check fails.
+const CHECKS: usize = 4;
+
+/// How often the connections are looked at, while there are any. More often would be felt in
+/// what an idle leaf costs.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a connection's first request may take, and a body: 10 s.
+const REQUEST_LIMIT: u32 = looks(10);
+
+/// How long a connection may be without a request: 6 minutes. Service Connect's proxy keeps
+/// an idle connection for five, and should be the one to close it.
+const IDLE_LIMIT: u32 = looks(360);
+
+/// KiB of memory past which connections are dropped while it grows: first those between two
+/// requests, and if that does not help all. The library takes a head of any length, some 25
+/// MiB a look, and nobody sees it before it is whole. A thousand connections that ask all the
+/// time take 51 MiB.
+const MAX_MEMORY: usize = 64 * 1024;
+
+/// KiB by which it grows before more are dropped.
+const GROWTH: usize = 1024;
+
+/// The looks in so many seconds.
+const fn looks(seconds: u32) -> u32 {
+    // LOOK is a part of a second.
+    seconds * (1000 / LOOK.subsec_millis())
+}
+
+/// All open connections of a leaf.
+pub(super) struct Watch {
+    open: Arc<Mutex<Vec<Watched>>>,
+    most: usize,
+    watcher: Thread,
+}
+
+/// A connection, from its begin until just before the library closes its file.
+struct Watched {
+    fd: RawFd,
+    /// Requests begun and answered: odd while one is in work, which may wait for its body.
+    progress: Arc<AtomicU32>,
+    /// The progress when it was last looked at, and the looks since it changed.
+    seen: u32,
+    looks: u32,
+    /// It has been too slow, and its input is ended.
+    ended: bool,
+}
+
+impl Watch {
+    pub(super) fn start() -> io::Result<Self> {
+        let files = getrlimit(Resource::RLIMIT_NOFILE)
+            .map_or(0, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX));
+        // With files for the own ones alone, one at a time is still better than none.
+        let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
+        let open = Arc::<Mutex<Vec<Watched>>>::default();
+        let (watched, handles) = (open.clone(), Handles::new()?);
+        let thread = thread::spawn(move || {
+            let (mut over, mut least) = (0, 0);
+            loop {
+                if lock(&watched).is_empty() {
+                    thread::park();
+                }
+                thread::sleep(LOOK);
+                let now = memory();
+                // What is freed stays with the process for a while, and is no reason.
+                if now > MAX_MEMORY.max(least + GROWTH) {
+                    (over, least) = (over + 1, now);
+                } else {
+                    (over, least) = (0, least.min(now));
+                }
+                lock(&watched).iter_mut().for_each(|connection| connection.look(over, &handles));
+            }
+        });
+        Ok(Self { open, most, watcher: thread.thread().clone() })
+    }
+
+    /// Watches a connection, unless there are too many. What it returns is to be counted up
+    /// when a request begins and when it is answered.
+    pub(super) fn add(&self, fd: RawFd, handles: &Handles) -> Option<Arc<AtomicU32>> {
+        let mut open = lock(&self.open);
+        if open.len() >= self.most && !(open.len() < self.most + CHECKS && handles.is_check(fd)) {
+            return None;
+        }
+        let progress = Arc::<AtomicU32>::default();
+        open.push(Watched { fd, progress: progress.clone(), seen: 0, looks: 0, ended: false });
+        if open.len() == 1 {
+            self.watcher.unpark();
+        }
+        Some(progress)
+    }
+
+    /// The connection's file is about to be closed.
+    pub(super) fn remove(&self, fd: RawFd) {
+        let mut open = lock(&self.open);
+        if let Some(place) = open.iter().position(|watched| watched.fd == fd) {
+            open.swap_remove(place);
+        }
+    }
+}
+
+impl Watched {
+    /// `over`: the looks in a row that have found too much memory taken, and more each time.
+    fn look(&mut self, over: u32, handles: &Handles) {
+        let progress = self.progress.load(Relaxed);
+        let moved = progress != self.seen;
+        (self.seen, self.looks) = (progress, if moved { 0 } else { self.looks.saturating_add(1) });
+        let in_work = progress % 2 == 1;
+        let limit = if in_work || progress == 0 { REQUEST_LIMIT } else { IDLE_LIMIT };
+        if over > 1 || (over == 1 && !moved && !in_work) {
+            handles.drop_client(self.fd);
+        } else if self.ended || self.looks >= limit {
+            // A request without its body is answered all the same. The library then waits
+            // again, so it is woken again.
+            self.ended = true;
+            socket::end_input(self.fd);
+        }
+    }
+}
+
+/// Resident memory of this process in KiB, 0 where there is no /proc: field 2 of statm, in
+/// pages of 4 KiB.
+fn memory() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |pages: usize| 4 * pages)
+}
+
+fn lock(open: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
