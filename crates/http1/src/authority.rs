@@ -53,27 +53,3 @@ fn is_name(mut name: &[u8]) -> bool {
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-    use proptest::sample::select;
-
-    use super::*;
-
-    /// Pieces of hosts, in any order: some of what comes of it is one.
-    fn hosts() -> impl Strategy<Value = String> {
-        const PIECES: &[&str] =
-            &["a", "1", ":", "::", "[", "]", ".", "192.0.2.1", "%c3", "%", "@", "v1.", "ffff", "/"];
-        vec(select(PIECES), 0..8).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        /// A second reading, by the grammar turned around: take the parts off the end.
-        #[test]
-        fn a_host_is_what_the_grammar_says(text in hosts()) {
-            prop_assert_eq!(host(text.as_bytes()).is_some(), crate::fuzzing::is_host(&text), "{}", text);
-        }
-    }
-}

@@ -392,7 +392,7 @@ fn untrimmed(list: &str, separator: char) -> Vec<String> {
 }
 
 /// A host and perhaps a port, read from the end.
-pub(crate) fn is_host(text: &str) -> bool {
+fn is_host(text: &str) -> bool {
     let without_port = text.trim_end_matches(|c: char| c.is_ascii_digit());
     let host = without_port.strip_suffix(':').unwrap_or(text);
     let is_name_letter = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(c);
@@ -535,7 +535,21 @@ mod tests {
         vec(select(PIECES), 0..7).prop_map(|pieces| pieces.concat())
     }
 
+    /// Pieces of hosts, in any order: some of what comes of it is one.
+    fn hosts() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] =
+            &["a", "1", ":", "::", "[", "]", ".", "192.0.2.1", "%c3", "%", "@", "v1.", "ffff", "/"];
+        vec(select(PIECES), 0..8).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        /// By the grammar turned around: the parts are taken off the end.
+        #[test]
+        fn a_host_is_what_the_grammar_says(text in hosts()) {
+            let found = crate::authority::host(text.as_bytes());
+            prop_assert_eq!(found.is_some(), super::is_host(&text), "{}", text);
+        }
+
         /// Whatever is let through means what the second reading says.
         #[test]
         fn every_part_of_a_request_means_one_thing(part in pieces(), sizes in vec(b'1'..b'z', 1..8)) {

@@ -22,16 +22,16 @@ pub fn answer(file: &[u8]) {
 
 /// What came of an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) content: Vec<u8>,
-    pub(crate) keeps_alive: bool,
+struct Outcome {
+    content: Vec<u8>,
+    keeps_alive: bool,
     /// Where it ends.
-    pub(crate) end: usize,
+    end: usize,
 }
 
 /// A call, with a slice for a socket: reads of these sizes, 0 being all that is left. `None` if
 /// it takes more.
-pub(crate) fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
+fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
     let mut reader = Reader::default();
     let mut sizes = sizes.iter().cycle();
     let (mut start, mut end) = (0, 0);
@@ -91,8 +91,48 @@ fn check(input: &[u8], outcome: &Result<Option<Outcome>, Error>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     #[test]
     fn the_seeds_of_the_fuzzer_mean_one_thing() {
         crate::fuzzing::each_seed("reply", super::answer);
+    }
+
+    /// Pieces of answers, good and bad, in any order.
+    fn fragments() -> impl Strategy<Value = Vec<u8>> {
+        const FRAGMENTS: &[&str] = &[
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "Content-Length: 5\r\n",
+            "Connection: close\r\n",
+            "5\r\nhello\r\n",
+            "0\r\n\r\n",
+            "hello",
+            "\r\n",
+            "é",
+        ];
+        let text = vec(select(FRAGMENTS), 0..6).prop_map(|fragments| fragments.concat());
+        let long = (0..9000_usize)
+            .prop_map(|n| format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\nhello", "x".repeat(n)));
+        prop_oneof![
+            8 => text.prop_map(String::into_bytes),
+            1 => long.prop_map(String::into_bytes),
+            1 => vec(any::<u8>(), 0..200),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_means_the_same_however_it_is_cut(
+            input in fragments(),
+            sizes in vec(b'1'..b'z', 1..8),
+        ) {
+            super::answer(&[&sizes[..], b"\n", &input].concat());
+        }
     }
 }
