@@ -40,7 +40,7 @@ mod edge;
 mod form;
 mod inflate;
 mod json;
-mod limits;
+pub mod limits;
 mod line;
 mod page;
 mod server;

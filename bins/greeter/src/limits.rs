@@ -13,39 +13,39 @@ pub(crate) use connections;
 
 /// Client connections at a time, where `MAX_CONNECTIONS` says nothing else: with what the
 /// kernel and a coroutine's stack hold for each, they fit into 512 MiB (docs/http.md).
-pub(crate) const CONNECTIONS: usize = connections!();
+pub const CONNECTIONS: usize = connections!();
 /// The most that `MAX_CONNECTIONS` may say. A coroutine's stack takes two of the 65,530 memory
 /// maps that Linux gives a process (`vm.max_map_count`), and without one more the process
 /// would end.
-pub(crate) const MOST_CONNECTIONS: usize = 20_000;
+pub const MOST_CONNECTIONS: usize = 20_000;
 /// Connections over that limit that are answered 503 at a time; more are just closed, for an
 /// answer takes a coroutine too.
-pub(crate) const TURNED_AWAY: usize = 64;
+pub const TURNED_AWAY: usize = 64;
 /// Container health checks over the limit that are served at a time: ECS ends a task whose
 /// checks fail, and one that is full is well. A check takes a connection, every 5 s.
-pub(crate) const CHECKS: usize = 4;
+pub const CHECKS: usize = 4;
 /// A drain that met its limit ends once nothing has been in flight for so long: no connection
 /// can come any more.
-pub(crate) const LAST_QUIET: Duration = Duration::from_millis(50);
+pub const LAST_QUIET: Duration = Duration::from_millis(50);
 
 /// How long a closing connection is still read from: see `connection`.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
 /// And for how many bytes: more than a client sends before it reads why it was refused.
-pub(crate) const LINGER_BYTES: usize = 1024 * 1024;
+pub const LINGER_BYTES: usize = 1024 * 1024;
 /// The room for an answer that a connection keeps for the next one, in bytes: enough for a
 /// greeting. The page must not cost memory for the rest of the connection.
-pub(crate) const KEPT_OUTPUT: usize = 4096;
+pub const KEPT_OUTPUT: usize = 4096;
 
 /// A whole greeting may take this long, whatever has to be done for it.
-pub(crate) const BUDGET: Duration = Duration::from_secs(2);
+pub const BUDGET: Duration = Duration::from_secs(2);
 /// A connection to a service is used this long at most, so that new tasks of the service get
 /// calls even where balancing is per connection (Service Connect in TCP mode).
-pub(crate) const MAX_AGE: Duration = Duration::from_secs(30);
+pub const MAX_AGE: Duration = Duration::from_secs(30);
 /// Calls to one service at a time; more fail with 503.
-pub(crate) const CALLS: usize = 1024;
+pub const CALLS: usize = 1024;
 /// The most bytes of headers passed on; a header that would exceed them stays behind. A trace
 /// has about 100, but `tracestate` and `baggage` may be long.
-pub(crate) const PASSED_ON: usize = 2048;
+pub const PASSED_ON: usize = 2048;
 
 /// How long a connection waits for its client.
 #[derive(Clone, Copy, Debug)]

@@ -53,4 +53,5 @@ pub(crate) const HEAD_TEXT: &str =
     concat!("head over ", head_kib!(), " KiB, or more than ", headers!(), " headers");
 pub(crate) const REQUEST_LINE_TEXT: &str = concat!("request line over ", line_kib!(), " KiB");
 pub(crate) const METHOD_TEXT: &str = concat!("method over ", method!(), " bytes");
-pub(crate) const BODY_TEXT: &str = concat!("body over ", body_kib!(), " KiB");
+/// To a client whose body is over [`BODY`].
+pub const BODY_TEXT: &str = concat!("body over ", body_kib!(), " KiB");

@@ -1,10 +1,14 @@
 //! `docs/http.md` and the server say the same. Every row of its tables has an entry here and
 //! every entry a row: an entry is known by the words that its row begins with, and takes what
-//! it sends from the code in them. So a row without a test fails, and a test without a row.
+//! it sends from the code in them. So a row without a test fails, and a test without a row. The
+//! numbers of the limits are the code's.
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use chassis::shutdown::{DRAIN_LIMIT, LAST_ANSWERS, LONGEST_DRAIN};
+use greeter::{Limits, limits};
 use harness::Client;
 
 use crate::common::{GREETING, greeter, peers};
@@ -22,11 +26,9 @@ enum Held {
     SentWhole(Vec<Bytes>),
     /// By these tests, `place::function`, of this folder or of a place's file.
     By(&'static [&'static str]),
-    /// The number is the one in this place's file; what comes of it takes long to see.
-    Source(&'static str, &'static str),
 }
 
-use Held::{By, Sent, SentWhole, Source};
+use Held::{By, Sent, SentWhole};
 
 /// What to do with the code in a row.
 type Entry = (&'static str, fn(Vec<Bytes>) -> Held);
@@ -177,58 +179,118 @@ const INPUTS: &[Entry] = &[
     }),
 ];
 
-/// The rows of the second.
-const LIMITS: &[Entry] = &[
-    ("wait for the first byte", |_| {
-        By(&["patience::a_connection_that_never_said_anything_is_closed", THE_DOCUMENTED_LIMITS])
-    }),
-    ("wait for a request", |_| {
-        By(&["patience::an_idle_connection_is_closed", THE_DOCUMENTED_LIMITS])
-    }),
-    ("wait for the rest of a head", |_| {
-        By(&["patience::a_request_that_trickles_in_is_ended", THE_DOCUMENTED_LIMITS])
-    }),
-    ("wait for a body", |_| {
-        By(&["patience::a_request_that_trickles_in_is_ended", THE_DOCUMENTED_LIMITS])
-    }),
-    ("wait for a client to read", |_| {
-        By(&["patience::a_client_that_does_not_read_is_dropped", THE_DOCUMENTED_LIMITS])
-    }),
-    ("reads and writes of one", |_| By(&["overload::one_client_does_not_keep_the_worker"])),
-    ("connections at a time", |_| {
-        By(&[
+/// A row of the second: the words that it begins with, the numbers of the code that it has,
+/// and the tests that hold what comes of it.
+type Limit = (&'static str, fn() -> Vec<String>, &'static [&'static str]);
+
+/// The rows of the second table.
+const LIMITS: &[Limit] = &[
+    (
+        "wait for the first byte",
+        || vec![seconds(Limits::default().receive)],
+        &["patience::a_connection_that_never_said_anything_is_closed"],
+    ),
+    (
+        "wait for a request",
+        || vec![seconds(Limits::default().idle)],
+        &["patience::an_idle_connection_is_closed"],
+    ),
+    (
+        "wait for the rest of a head",
+        || vec![seconds(Limits::default().receive)],
+        &["patience::a_request_that_trickles_in_is_ended"],
+    ),
+    (
+        "wait for a body",
+        || vec![seconds(Limits::default().receive)],
+        &["patience::a_request_that_trickles_in_is_ended"],
+    ),
+    (
+        "wait for a client to read",
+        // Linux takes twice as much.
+        || vec![seconds(Limits::default().send), kib(2 * net::limits::UNREAD)],
+        &["patience::a_client_that_does_not_read_is_dropped"],
+    ),
+    ("reads and writes of one", Vec::new, &["overload::one_client_does_not_keep_the_worker"]),
+    (
+        "connections at a time",
+        || {
+            let numbers = [limits::CONNECTIONS, limits::MOST_CONNECTIONS, limits::TURNED_AWAY];
+            numbers.map(|number| number.to_string()).into()
+        },
+        &[
             "overload::connections_over_the_limit_are_turned_away_until_one_ends",
             "overload::a_full_greeter_is_healthy",
-        ])
-    }),
-    ("a drain, from SIGTERM", |_| By(&["edge::a_drain_without_a_quiet_second_cuts_nobody_off"])),
-    ("files", |_| By(&["overload::without_files_it_neither_spins_nor_ends"])),
-    ("a whole greeting", |_| {
-        By(&["upstream::a_service_that_is_slow_is_given_up_after_two_seconds"])
-    }),
-    ("connecting to an upstream", |_| {
-        Source("net::limits", "const CONNECT: Duration = Duration::from_millis(500);")
-    }),
-    ("calls to one upstream", |_| By(&["openapi::every_answer_it_lists_is_as_it_says"])),
-    ("an upstream's answer", |_| By(&["http1::reply::limits_are_where_they_are_said_to_be"])),
-    ("age of a kept upstream", |_| {
-        Source("limits", "const MAX_AGE: Duration = Duration::from_secs(30);")
-    }),
-    ("headers passed on", |_| By(&["wanted::the_trace_is_passed_on_and_nothing_else"])),
-    ("a log line that nobody reads", |_| {
-        By(&["overload::a_log_that_nobody_reads_is_not_waited_for"])
-    }),
-    ("log lines", |_| By(&["overload::noise_cannot_flood_the_log_nor_write_lines_of_its_own"])),
+        ],
+    ),
+    (
+        "a drain, from SIGTERM",
+        || [LONGEST_DRAIN, DRAIN_LIMIT, LAST_ANSWERS].map(seconds).into(),
+        &["edge::a_drain_without_a_quiet_second_cuts_nobody_off"],
+    ),
+    (
+        "files",
+        || vec![milliseconds(net::limits::REST)],
+        &["overload::without_files_it_neither_spins_nor_ends"],
+    ),
+    (
+        "a whole greeting",
+        || vec![seconds(limits::BUDGET)],
+        &["upstream::a_service_that_is_slow_is_given_up_after_two_seconds"],
+    ),
+    (
+        "connecting to an upstream",
+        || vec![milliseconds(net::limits::CONNECT), milliseconds(net::limits::NEXT_ADDRESS)],
+        &["net::connect::an_address_that_does_not_answer_costs_no_connection"],
+    ),
+    (
+        "calls to one upstream",
+        || vec![limits::CALLS.to_string()],
+        &["openapi::every_answer_it_lists_is_as_it_says"],
+    ),
+    (
+        "an upstream's answer",
+        || {
+            use http1::limits::{ANSWER, ANSWER_HEAD, ANSWER_HEADERS};
+            let headers = format!("{ANSWER_HEADERS} headers");
+            vec![kib(ANSWER) + " of body", kib(ANSWER_HEAD) + " of head", headers]
+        },
+        &["http1::reply::limits_are_where_they_are_said_to_be"],
+    ),
+    // It takes too long to see.
+    ("age of a kept upstream", || vec![seconds(limits::MAX_AGE)], &[]),
+    (
+        "headers passed on",
+        || vec![kib(limits::PASSED_ON)],
+        &["wanted::the_trace_is_passed_on_and_nothing_else"],
+    ),
+    (
+        "a log line that nobody reads",
+        Vec::new,
+        &["overload::a_log_that_nobody_reads_is_not_waited_for"],
+    ),
+    ("log lines", Vec::new, &["overload::noise_cannot_flood_the_log_nor_write_lines_of_its_own"]),
 ];
 
-const THE_DOCUMENTED_LIMITS: &str = "patience::the_limits_are_those_of_the_documentation";
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+fn kib(bytes: usize) -> String {
+    format!("{} KiB", bytes / 1024)
+}
 
 #[test]
 fn what_comes_in_is_answered_as_documented() {
     let (greeting, name) = peers();
     let (_process, address) = greeter(&greeting, &name);
-    for (row, held) in rows("| input |", INPUTS) {
+    for (row, (_, entry)) in rows("| input |", INPUTS, |(words, _)| words) {
         println!("{row:?}"); // the last one is the one that failed
+        let held = entry(code(&row[0]).into_iter().map(|(bytes, _)| bytes).collect());
         let [_, answer, place] = &row[..] else { panic!("three columns: {row:?}") };
         for (module, _) in code(place) {
             let file = source(&utf8(&module));
@@ -237,8 +299,8 @@ fn what_comes_in_is_answered_as_documented() {
         let (requests, half_close) = match held {
             Sent(requests) => (requests, false),
             SentWhole(requests) => (requests, true),
-            other => {
-                check_elsewhere(&other);
+            By(tests) => {
+                check_tests(tests);
                 continue;
             }
         };
@@ -251,31 +313,44 @@ fn what_comes_in_is_answered_as_documented() {
 }
 
 #[test]
-fn every_limit_is_held_by_a_test() {
-    for (row, held) in rows("| what | limit |", LIMITS) {
+fn every_limit_is_the_codes_and_held_by_a_test() {
+    for (row, (_, numbers, tests)) in rows("| what | limit |", LIMITS, |(words, ..)| words) {
         println!("{row:?}");
-        check_elsewhere(&held);
+        // Thousands may have a comma.
+        let text = row[1..].join(" | ").replace(',', "");
+        for number in numbers() {
+            let is_there = text.match_indices(&number).any(|(at, _)| {
+                let is_digit = |c: char| c.is_ascii_digit();
+                !text[..at].ends_with(is_digit) && !text[at + number.len()..].starts_with(is_digit)
+            });
+            assert!(is_there, "the code says {number}");
+        }
+        check_tests(tests);
     }
 }
 
-/// The rows of the table that begins so, and how each is held.
-fn rows(columns: &str, entries: &[Entry]) -> Vec<(Vec<String>, Held)> {
+/// The rows of the table that begins so, each with its entry.
+fn rows<'e, E>(
+    columns: &str,
+    entries: &'e [E],
+    words: fn(&E) -> &str,
+) -> Vec<(Vec<String>, &'e E)> {
     let table = DOCUMENT.split_once(columns).expect("the table").1;
     let lines = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let rows: Vec<_> = lines.map(cells).collect();
-    let of_row = |row: Vec<String>| {
-        let mine = entries.iter().filter(|(words, _)| row[0].starts_with(words));
-        let [(_, entry)] = mine.collect::<Vec<_>>()[..] else {
-            panic!("not one entry for the row {:?}", row[0]);
-        };
-        let held = entry(code(&row[0]).into_iter().map(|(bytes, _)| bytes).collect());
-        (row, held)
-    };
-    for (words, _) in entries {
+    for entry in entries {
+        let words = words(entry);
         let count = rows.iter().filter(|row| row[0].starts_with(words)).count();
         assert_eq!(count, 1, "rows that begin with {words:?}");
     }
-    rows.into_iter().map(of_row).collect()
+    let with_entry = |row: Vec<String>| {
+        let mine = entries.iter().filter(|entry| row[0].starts_with(words(entry)));
+        let [entry] = mine.collect::<Vec<_>>()[..] else {
+            panic!("not one entry for the row {:?}", row[0]);
+        };
+        (row, entry)
+    };
+    rows.into_iter().map(with_entry).collect()
 }
 
 /// The cells of a row; `\|` is no end of one.
@@ -393,28 +468,17 @@ fn check(address: SocketAddr, request: &[u8], half_close: bool, expected: &Expec
 }
 
 /// Whether the tests are there that hold a row, and are tests.
-fn check_elsewhere(held: &Held) {
-    match held {
-        By(tests) => {
-            assert!(!tests.is_empty());
-            for test in *tests {
-                let (place, function) = test.rsplit_once("::").expect("place::function");
-                let here = format!("{}/tests/greeter/{place}.rs", env!("CARGO_MANIFEST_DIR"));
-                let text = fs::read_to_string(here)
-                    .or_else(|_| fs::read_to_string(source(place)))
-                    .expect("a file of tests");
-                let found = text.lines().collect::<Vec<_>>().windows(2).any(|lines| {
-                    lines[0].trim() == "#[test]"
-                        && lines[1].trim().starts_with(&format!("fn {function}()"))
-                });
-                assert!(found, "there is no test {test}");
-            }
-        }
-        Source(place, line) => {
-            let text = fs::read_to_string(source(place)).expect("a file");
-            assert!(text.contains(line), "{place} does not say {line:?}");
-        }
-        Sent(_) | SentWhole(_) => panic!("not in this table"),
+fn check_tests(tests: &[&str]) {
+    for test in tests {
+        let (place, function) = test.rsplit_once("::").expect("place::function");
+        let here = format!("{}/tests/greeter/{place}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(here)
+            .or_else(|_| fs::read_to_string(source(place)))
+            .expect("a file of tests");
+        let found = text.lines().collect::<Vec<_>>().windows(2).any(|lines| {
+            lines[0].trim() == "#[test]" && lines[1].trim().starts_with(&format!("fn {function}()"))
+        });
+        assert!(found, "there is no test {test}");
     }
 }
 
