@@ -1,15 +1,15 @@
 //! One connection: requests in, answers out, in order.
 //!
-//! | wait | limit | then |
+//! | wait | limit, of [`Limits`] | then |
 //! |---|---|---|
-//! | for the first byte | 10 s | closed |
-//! | for a further request | 75 s, longer than the load balancer's 60 s | closed |
-//! | for the rest of its head | 10 s from its first byte | 408, closed |
-//! | for its body | 10 s | 408, closed |
-//! | for the client to read its answer | 10 s | reset |
+//! | for the first byte | `receive` | closed |
+//! | for a further request | `idle` | closed |
+//! | for the rest of its head, from its first byte | `receive` | 408, closed |
+//! | for its body | `receive` | 408, closed |
+//! | for the client to read its answer | `send` | reset |
 //!
-//! The next request is not looked at before the last answer is written: a client that
-//! pipelines and does not read is simply not read from.
+//! The next request is not looked at before the last answer is written: from a client that
+//! sends many requests and reads no answer, nothing is read.
 
 use std::fmt;
 use std::io;

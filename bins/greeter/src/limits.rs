@@ -50,19 +50,22 @@ pub const PASSED_ON: usize = 2048;
 /// How long a connection waits for its client.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For a further request. The default, 75 s, is longer than the load balancer's 60 s: it
-    /// must be the load balancer that closes, or it answers its clients 502.
+    /// For a further request.
     pub idle: Duration,
-    /// For the first byte, for the rest of a head, and for a body: 10 s each.
+    /// For the first byte, for the rest of a head, and for a body, each.
     pub receive: Duration,
-    /// For an answer to be read: 10 s.
+    /// For an answer to be read.
     pub send: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            // Longer than the load balancer's 60 s: it must be the load balancer that closes,
+            // or it answers its clients 502.
             idle: Duration::from_secs(75),
+            // More than a slow client needs for a head, and less than would let a thousand of
+            // them hold a thousand connections for long.
             receive: Duration::from_secs(10),
             send: Duration::from_secs(10),
         }

@@ -11,9 +11,6 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::about::{LOG, USER_AGENT};
-use crate::limits;
-use crate::line::{self, line};
 use chassis::log::Limited;
 use http::Uri;
 use http1::Status;
@@ -22,7 +19,11 @@ use may::coroutine::JoinHandle;
 use may::go;
 use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
 
-/// Why a call failed, said plainly, and the status that tells a client so.
+use crate::about::{LOG, USER_AGENT};
+use crate::limits;
+use crate::line::{self, line};
+
+/// Why a call failed, in words for the client, and the status that goes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
@@ -68,7 +69,7 @@ impl Upstream {
 
     fn with(name: &'static str, url: Uri, connector: Connector) -> Arc<Self> {
         let host = url.authority().map_or("", |authority| authority.as_str());
-        // A leaf takes 16 headers: none here that says nothing.
+        // A leaf has room for 16 headers: no more than these.
         let head =
             format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path());
         Arc::new(Self {

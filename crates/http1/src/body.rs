@@ -30,6 +30,14 @@ enum Then {
     ChunkEnd,
 }
 
+/// A piece of a body.
+struct Step {
+    /// Its length in bytes.
+    used: usize,
+    /// It is content, and no framing.
+    is_content: bool,
+}
+
 impl Decoder {
     pub(crate) fn new(framing: Framing) -> Result<Self, Refusal> {
         let state = match framing {
@@ -54,17 +62,18 @@ impl Decoder {
         mut content: impl FnMut(&[u8]),
     ) -> Result<usize, Refusal> {
         let mut used = 0;
-        while let Some((step, held)) = self.step(&input[used..])? {
-            content(&input[used..used + held]);
-            self.left = self.left.checked_sub(step as u64).ok_or(Refusal::BodyTooLarge)?;
-            used += step;
+        while let Some(step) = self.step(&input[used..])? {
+            if step.is_content {
+                content(&input[used..used + step.used]);
+            }
+            self.left = self.left.checked_sub(step.used as u64).ok_or(Refusal::BodyTooLarge)?;
+            used += step.used;
         }
         Ok(used)
     }
 
-    /// One step: its length, and how much of it is content; or `None` if it takes more input
-    /// or none at all.
-    fn step(&mut self, input: &[u8]) -> Result<Option<(usize, usize)>, Refusal> {
+    /// One step, or `None` if it takes more input or none at all.
+    fn step(&mut self, input: &[u8]) -> Result<Option<Step>, Refusal> {
         let is_content = matches!(self.state, State::Bytes { left: 1.., .. });
         let (next, used) = match self.state {
             State::Done => return Ok(None),
@@ -97,7 +106,7 @@ impl Decoder {
             },
         };
         self.state = next;
-        Ok(Some((used, if is_content { used } else { 0 })))
+        Ok(Some(Step { used, is_content }))
     }
 }
 

@@ -328,17 +328,19 @@ fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usi
     let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
     let members: Vec<_> = members.filter_map(|member| preference(&member)).collect();
     let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
-    // The quality said of the closest of its names, and how far from the closest it is.
+    // The quality said of the closest of its names, and how close that is.
     let liking = |offer: &Offer| {
-        let names = offer.0.iter().rev().enumerate();
-        let closest = names.map(|(n, name)| (said(name), n)).find(|(quality, _)| quality.is_some());
-        closest.map_or((0, offer.0.len()), |(quality, n)| (quality.unwrap(), n))
+        let names = offer.0.iter().enumerate().rev();
+        names
+            .map(|(n, name)| (said(name), n + 1))
+            .find_map(|(q, n)| Some((q?, n)))
+            .unwrap_or_default()
     };
     let mut best = (None, 0, 0);
     for (place, offer) in offers.iter().enumerate() {
-        let (quality, distance) = liking(offer);
-        if quality > best.1 || (quality > 0 && quality == best.1 && distance < best.2) {
-            best = (Some(place), quality, distance);
+        let (quality, closeness) = liking(offer);
+        if quality > best.1 || (quality > 0 && quality == best.1 && closeness > best.2) {
+            best = (Some(place), quality, closeness);
         }
     }
     (best.0, offers.map(|offer| liking(&offer).0))

@@ -19,6 +19,13 @@ pub struct Connector {
     failed: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
+/// What came of trying an address.
+enum Attempt {
+    Connected(Socket),
+    /// It did not answer yet, and may still do so.
+    Late(Socket),
+}
+
 impl Connector {
     /// To the host of `resolver`.
     pub fn new(resolver: Arc<Resolver>, deadlines: Deadlines) -> Self {
@@ -40,8 +47,8 @@ impl Connector {
         let mut failure = io::Error::from(ErrorKind::TimedOut);
         for address in addresses {
             match self.try_one(address, end.min(Instant::now() + limits::NEXT_ADDRESS)) {
-                Ok((socket, true)) => return Ok(socket),
-                Ok((socket, false)) => late.push((address, socket)),
+                Ok(Attempt::Connected(socket)) => return Ok(socket),
+                Ok(Attempt::Late(socket)) => late.push((address, socket)),
                 Err(error) => failure = error,
             }
             self.avoid(address);
@@ -60,13 +67,13 @@ impl Connector {
         Err(failure)
     }
 
-    /// A socket, and whether it is connected by `until`.
-    fn try_one(&self, address: SocketAddr, until: Instant) -> io::Result<(Socket, bool)> {
+    /// Waits for a connection to one address until `until`.
+    fn try_one(&self, address: SocketAddr, until: Instant) -> io::Result<Attempt> {
         let socket = Socket::connect(address, &self.deadlines)?;
         socket.set_deadline_at(until);
         match socket.wait_until_connected() {
-            Ok(()) => Ok((socket, true)),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok((socket, false)),
+            Ok(()) => Ok(Attempt::Connected(socket)),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Late(socket)),
             Err(error) => Err(error),
         }
     }
