@@ -15,12 +15,15 @@ pub(crate) enum Form {
     },
 }
 
-/// In the order that decides when a client likes two as much.
+/// In the order that decides when a client likes two as much: text, JSON, the page.
 const FORMS: [Offer; 3] = [
     Offer(&["*/*", "text/*", "text/plain"]),
     Offer(&["*/*", "application/*", "application/json"]),
     Offer(&["*/*", "text/*", "text/html"]),
 ];
+const JSON: usize = 1;
+const PAGE: usize = 2;
+/// gzip, and the page as it is.
 const CODINGS: [Offer; 2] = [Offer(&["*", "x-gzip", "gzip"]), Offer(&["*", "identity"])];
 
 /// What the headers of one request say of the forms.
@@ -51,8 +54,8 @@ impl Accepted {
     /// it: one that sends no `Accept-Encoding` may print the body to a terminal.
     pub(crate) fn form(&self) -> Form {
         match self.forms.best() {
-            Some(1) => Form::Json,
-            Some(2) => {
+            Some(JSON) => Form::Json,
+            Some(PAGE) => {
                 let [gzip, identity] = self.codings.qualities();
                 Form::Page { gzip: gzip > 0 && gzip >= identity }
             }
