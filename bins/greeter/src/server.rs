@@ -71,9 +71,8 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         // New connections are refused from here on: the proxies try another task.
         let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Read);
     }
-    if !quiet {
-        shutdown::drain(REST, shutdown::LAST_ANSWERS, traffic);
-    }
+    // What was accepted last is answered, after a quiet second too.
+    shutdown::drain(REST, shutdown::LAST_ANSWERS, traffic);
     LOG.event("stop", &[("requests", &edge.traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }

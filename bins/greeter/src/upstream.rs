@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use chassis::log::Limited;
 use may::coroutine::JoinHandle;
 use may::go;
+use nix::errno::Errno;
 use ureq::http::Uri;
 
 use crate::LOG;
@@ -146,7 +147,13 @@ impl Upstream {
                 }
                 Err(error) => error,
             };
-            let stale = may_be_dead && !answered && error.kind() != ErrorKind::TimedOut;
+            // The kernel's own time-out is no slow service: nobody is there any more.
+            let is_gone = error.raw_os_error() == Some(Errno::ETIMEDOUT as i32);
+            if is_gone {
+                self.kept().clear();
+            }
+            let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
+            let stale = may_be_dead && !answered && is_dead;
             return Err(if stale { Fault::Stale(error) } else { Fault::Io(error) });
         }
         // Whoever says more than was asked is not asked again there.
