@@ -301,8 +301,9 @@ def deployment(wanted, service):
             "A lifecycle hook that is no PAUSE needs a hookTargetArn and a roleArn",
         )
         refuse(hook.get("targetType") != "PAUSE" or "hookTargetArn" not in hook, "A PAUSE hook has no hookTargetArn")
-        # A rolling deployment has none of the stages of a shift but these two.
+        # AWS::ECS::Service HookTimeoutConfig, in CloudFormation's schema.
         within(hook.get("timeoutConfiguration", {}).get("timeoutInMinutes"), (1, 20160), "timeoutInMinutes")
+    # No source says that ECS refuses this one: no task could be replaced, for ever.
     refuse(
         wanted.get("minimumHealthyPercent", 100) < wanted.get("maximumPercent", 200),
         "The maximumPercent has to be more than the minimumHealthyPercent, or no task can be replaced",

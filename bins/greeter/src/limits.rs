@@ -24,8 +24,8 @@ pub const TURNED_AWAY: usize = 64;
 /// Container health checks over the limit that are served at a time: ECS ends a task whose
 /// checks fail, and one that is full is well. A check takes a connection, every 5 s.
 pub const CHECKS: usize = 4;
-/// A drain that met its limit ends once nothing has been in flight for so long: no connection
-/// can come any more.
+/// After a drain, once no connection can come any more, the process ends when nothing has been
+/// in flight for so long.
 pub const LAST_QUIET: Duration = Duration::from_millis(50);
 
 /// How long a closing connection is still read from: see `connection`.

@@ -49,9 +49,8 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         // New connections are refused from here on: the proxies try another task.
         listener.shut_down();
     }
-    if !quiet {
-        shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
-    }
+    // What was accepted last is answered, after a quiet second too.
+    shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
     LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }

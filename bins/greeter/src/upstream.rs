@@ -133,7 +133,13 @@ impl Upstream {
                 }
                 Err(error) => error,
             };
-            let stale = may_be_dead && !answered && error.kind() != ErrorKind::TimedOut;
+            let is_gone = net::is_gone(&error);
+            if is_gone {
+                // So are its other connections.
+                self.kept().clear();
+            }
+            let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
+            let stale = may_be_dead && !answered && is_dead;
             return Err(if stale { Error::Stale(error) } else { Error::Io(error) });
         }
         // A connection with unread bytes is not used again.

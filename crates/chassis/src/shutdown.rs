@@ -100,7 +100,8 @@ impl Shutdown {
                 while signals.wait().is_err() {}
                 self.begin();
                 let signals = *signals;
-                thread::spawn(move || {
+                // Where no thread is left, the drain goes on without a shortcut.
+                let _ = thread::Builder::new().spawn(move || {
                     if let Ok(signal) = signals.wait() {
                         // As a shell reports a process that a signal ended.
                         std::process::exit(128 + signal as i32);

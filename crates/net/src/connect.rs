@@ -1,5 +1,6 @@
 //! New connections to one host, whichever of its addresses answers.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,8 @@ impl Connector {
         Self { resolver, deadlines, failed: Mutex::default() }
     }
 
-    /// A connection, by `end` at the latest.
+    /// A connection, by `end` at the latest. Each address is tried twice, for a first packet
+    /// may be lost, and those that have not answered may still do so.
     ///
     /// # Errors
     ///
@@ -40,48 +42,53 @@ impl Connector {
     pub fn connect(&self, end: Instant) -> io::Result<Socket> {
         let mut addresses = self.resolver.resolve(&self.deadlines, end)?.to_vec();
         let start = Instant::now();
-        addresses.sort_by_key(|&address| self.is_avoided(address, start));
+        addresses.sort_by_key(|&address| self.failed_at(address, start));
 
         let end = end.min(start + limits::CONNECT);
-        let mut late: Vec<(SocketAddr, Socket)> = Vec::new();
+        let mut to_try: VecDeque<_> =
+            addresses.into_iter().map(|address| (address, limits::ATTEMPTS)).collect();
+        let mut late: Vec<Socket> = Vec::new();
         let mut failure = io::Error::from(ErrorKind::TimedOut);
-        for address in addresses {
-            match self.try_one(address, end.min(Instant::now() + limits::NEXT_ADDRESS)) {
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let until = end.min(now + limits::NEXT_ADDRESS);
+            let tried = if let Some((address, times)) = to_try.pop_front() {
+                let socket = Socket::connect(address, limits::CONNECT, &self.deadlines);
+                let tried = socket.and_then(|socket| wait_until(until, socket));
+                match &tried {
+                    Ok(Attempt::Connected(_)) => {}
+                    Ok(Attempt::Late(_)) if times > 1 => {
+                        to_try.push_back((address, times - 1));
+                        self.avoid(address);
+                    }
+                    _ => self.avoid(address),
+                }
+                tried
+            } else if let Some(socket) = late.pop() {
+                wait_until(until, socket)
+            } else {
+                return Err(failure);
+            };
+            match tried {
                 Ok(Attempt::Connected(socket)) => return Ok(socket),
-                Ok(Attempt::Late(socket)) => late.push((address, socket)),
+                Ok(Attempt::Late(socket)) => late.push(socket),
                 Err(error) => failure = error,
             }
-            self.avoid(address);
-        }
-        // Those that did not answer yet may still do so, the last one most likely.
-        for (address, socket) in late.into_iter().rev() {
-            socket.set_deadline_at(end);
-            failure = match socket.wait_until_connected() {
-                Ok(()) => {
-                    self.failed().retain(|&(other, _)| other != address);
-                    return Ok(socket);
-                }
-                Err(error) => error,
-            };
-        }
-        Err(failure)
-    }
-
-    /// Waits for a connection to one address until `until`.
-    fn try_one(&self, address: SocketAddr, until: Instant) -> io::Result<Attempt> {
-        let socket = Socket::connect(address, &self.deadlines)?;
-        socket.set_deadline_at(until);
-        match socket.wait_until_connected() {
-            Ok(()) => Ok(Attempt::Connected(socket)),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Late(socket)),
-            Err(error) => Err(error),
+            // Meanwhile another one may have come.
+            if let Some(place) = late.iter().position(|s| s.is_connected().unwrap_or(false)) {
+                return Ok(late.swap_remove(place));
+            }
         }
     }
 
-    fn is_avoided(&self, address: SocketAddr, now: Instant) -> bool {
+    /// When the address last gave no connection, if it is avoided for that.
+    fn failed_at(&self, address: SocketAddr, now: Instant) -> Option<Instant> {
         let mut failed = self.failed();
         failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::AVOIDED);
-        failed.iter().any(|&(other, _)| other == address)
+        failed.iter().find(|&&(other, _)| other == address).map(|&(_, at)| at)
     }
 
     fn avoid(&self, address: SocketAddr) {
@@ -92,6 +99,16 @@ impl Connector {
 
     fn failed(&self) -> MutexGuard<'_, Vec<(SocketAddr, Instant)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the connection, until `until`.
+fn wait_until(until: Instant, socket: Socket) -> io::Result<Attempt> {
+    socket.set_deadline_at(until);
+    match socket.wait_until_connected() {
+        Ok(()) => Ok(Attempt::Connected(socket)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Late(socket)),
+        Err(error) => Err(error),
     }
 }
 
@@ -145,8 +162,8 @@ mod tests {
                 socket.map(|socket| socket.peer()).map_err(|error| error.kind())
             };
             let came = (0..times).map(|_| connect()).collect();
-            // Not longer than there are addresses.
-            assert!(connector.failed().len() <= 2);
+            let failed = connector.failed().len();
+            assert!(failed <= connector.resolver.known().len(), "{failed}");
             came
         });
         connect.join().unwrap()
@@ -160,6 +177,18 @@ mod tests {
             assert_eq!(connected(&addresses, 3), [Ok(live.1); 3]);
         }
         assert_eq!(connected(&[silent.address()], 1), [Err(ErrorKind::TimedOut)]);
+    }
+
+    /// However many are silent, the live one has its turn: those that never failed come first.
+    #[test]
+    fn many_addresses_that_do_not_answer_do_not_hide_one_that_does() {
+        let silent: Vec<_> = (0..6).map(|_| Silent::new()).collect();
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = live.local_addr().unwrap();
+        let mut addresses: Vec<_> = silent.iter().map(Silent::address).collect();
+        addresses.push(address);
+        let came = connected(&addresses, 4);
+        assert_eq!(came[2..], [Ok(address); 2], "{came:?}");
     }
 
     #[test]

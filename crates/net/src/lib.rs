@@ -28,4 +28,4 @@ pub use connect::Connector;
 pub use deadline::Deadlines;
 pub use places::{Place, Places};
 pub use resolver::{GetAddresses, Resolver};
-pub use socket::Socket;
+pub use socket::{Socket, is_gone};

@@ -15,12 +15,14 @@ pub const UNREAD: usize = 16 * 1024;
 /// ends, and trying again at once would take the CPU that ending needs.
 pub const REST: Duration = Duration::from_millis(50);
 
-/// Connecting may take this long, all addresses together. Within a network it takes a
-/// millisecond.
+/// Connecting may take this long, all addresses together; within a network it takes a
+/// millisecond. A peer whose kernel does not answer for as long later on is gone.
 pub const CONNECT: Duration = Duration::from_millis(500);
 /// After so long without an answer the next address is tried as well: the least that
 /// RFC 8305, section 8, recommends.
 pub const NEXT_ADDRESS: Duration = Duration::from_millis(100);
+/// How often an address is tried: a first packet may be lost.
+pub const ATTEMPTS: u32 = 2;
 /// An address that gave no connection is tried last for so long.
 pub const AVOIDED: Duration = Duration::from_secs(30);
 /// How long an address is used before it is looked up again, in the background. Service

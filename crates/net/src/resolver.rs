@@ -110,6 +110,12 @@ impl Resolver {
         resolver
     }
 
+    /// The addresses it knows.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> Arc<[SocketAddr]> {
+        self.lock().addresses.clone().unwrap_or_default()
+    }
+
     fn is_fresh(&self, state: &State) -> bool {
         let recent = state.looked_up.is_some_and(|at| at.elapsed() < limits::FRESH);
         self.is_address || (recent && state.addresses.is_some())

@@ -27,6 +27,8 @@ pub struct Socket {
     drained: AtomicBool,
     /// An event said that the peer is done: no other event may follow, only a read tells.
     ended: AtomicBool,
+    /// It has been read from since the deadline passed.
+    late: AtomicBool,
 }
 
 /// The events of a peer that wrote, and of one that is done, whole or half. Linux's; on other
@@ -40,6 +42,13 @@ const END: usize =
     (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
 #[cfg(not(target_os = "linux"))]
 const END: usize = 0;
+
+/// Whether the error says that the peer's kernel does not answer any more: a service that is
+/// only slow never causes it.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ETIMEDOUT as i32)
+}
 
 impl Socket {
     /// A socket of a stream that does not block.
@@ -59,18 +68,26 @@ impl Socket {
             turns: Turns::default(),
             drained: AtomicBool::new(false),
             ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
+            late: AtomicBool::new(false),
         })
     }
 
-    /// Begins to connect: [`Self::wait_until_connected`] says what comes of it.
+    /// Begins to connect: [`Self::wait_until_connected`] says what comes of it. A peer whose
+    /// kernel does not answer for `silence` is gone: see [`is_gone`].
     ///
     /// # Errors
     ///
     /// What the kernel says at once.
-    pub(crate) fn connect(address: SocketAddr, deadlines: &Deadlines) -> io::Result<Self> {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        silence: Duration,
+        deadlines: &Deadlines,
+    ) -> io::Result<Self> {
         let family = Domain::for_address(address);
         let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(silence))?;
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
             _ => Self::new(socket.into(), deadlines),
@@ -90,7 +107,7 @@ impl Socket {
     }
 
     /// Whether the connection is there by now. It fails if it will never be.
-    fn is_connected(&self) -> io::Result<bool> {
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
         match self.stream.take_error()? {
             Some(error) => Err(error),
             None => Ok(self.stream.peer_addr().is_ok()),
@@ -111,6 +128,7 @@ impl Socket {
     /// The same, at a point in time.
     pub fn set_deadline_at(&self, at: Instant) {
         self.deadline.set(at);
+        self.late.store(false, Relaxed);
     }
 
     /// Lets waits take as long as they take.
@@ -122,9 +140,15 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed; what the kernel says.
+    /// `TimedOut` once the deadline has passed, though what had come by then is read first, in
+    /// one read; what the kernel says.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.drained.load(Relaxed) {
+        if self.deadline.has_passed() {
+            // Without an end to it, a peer that never stops would never be too late.
+            if self.late.swap(true, Relaxed) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        } else if self.drained.load(Relaxed) {
             self.wait()?;
         }
         let count = self.wait_for(|| (&*self.stream).read(buffer))?;
@@ -195,8 +219,11 @@ impl Socket {
     /// Waits for an event, of those since the last wait. It may be for the other direction:
     /// whoever waited to write has also heard that there is something to read.
     fn wait(&self) -> io::Result<()> {
-        self.heard(self.io.wait_io());
-        self.turns.waited();
+        // One that has passed wakes nobody a second time.
+        if !self.deadline.has_passed() {
+            self.heard(self.io.wait_io());
+            self.turns.waited();
+        }
         if self.deadline.has_passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
@@ -311,6 +338,52 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         });
         waits.join().unwrap();
+    }
+
+    /// What came in time counts, when it is read late: whoever asks two has to read one after
+    /// the other.
+    #[test]
+    fn what_came_before_the_deadline_is_read_after_it() {
+        chassis::runtime::init().unwrap();
+        let (stream, mut peer) = pair();
+        let reads = go!(move || {
+            let deadlines = Deadlines::start().unwrap();
+            let socket = Socket::new(stream, &deadlines).unwrap();
+            peer.write_all(b"a").unwrap();
+            assert_eq!(socket.read(&mut [0; 8]).unwrap(), 1);
+            socket.set_deadline(Duration::from_millis(50));
+            peer.write_all(b"in time").unwrap();
+            while !socket.deadline.has_passed() {
+                deadlines.sleep(Duration::from_millis(1));
+            }
+            assert_eq!(socket.read(&mut [0; 8]).unwrap(), 7);
+            peer.write_all(b"too late").unwrap();
+            for _ in 0..2 {
+                assert_eq!(socket.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+            }
+        });
+        reads.join().unwrap();
+    }
+
+    /// A peer whose bytes never end is too late at last: no read of them waits.
+    #[test]
+    fn a_flood_has_an_end() {
+        chassis::runtime::init().unwrap();
+        let (stream, mut peer) = pair();
+        let floods = std::thread::spawn(move || while peer.write_all(&[b'x'; 4096]).is_ok() {});
+        let reads = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            socket.set_deadline(Duration::from_millis(50));
+            let error = loop {
+                // Small reads: there is always more.
+                if let Err(error) = socket.read(&mut [0; 64]) {
+                    break error;
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+        });
+        reads.join().unwrap();
+        floods.join().unwrap();
     }
 
     /// The number of a socket that is dropped is free for another only once epoll has

@@ -27,15 +27,17 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Name and content of the files: one for the load balancer, one for a leaf's sidecar and
-/// one for a greeter's.
+/// Name and content of the files: one for a leaf's sidecar, one for a greeter's, and two for
+/// the load balancer, which asks the greeters by way of their sidecars, or themselves, as it
+/// does where greeter is only a client of Service Connect.
 fn files() -> impl Iterator<Item = (String, String)> {
-    let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
-    let front = Listener::load_balancer(front, tasks(Service::Greeter));
-    let front = proxy("load-balancer", vec![front]);
+    let front = |name, port| {
+        let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
+        proxy(name, vec![Listener::load_balancer(front, tasks(Service::Greeter, port))])
+    };
     let leaf = proxy("leaf", vec![inbound()]);
     let outbound = |(leaf, address): (Service, Ipv4Addr)| {
-        Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf))
+        Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf, SIDECAR))
     };
     let virtual_addresses = [
         (Service::Greeting, Ipv4Addr::new(127, 255, 0, 1)),
@@ -43,8 +45,10 @@ fn files() -> impl Iterator<Item = (String, String)> {
     ];
     let listeners = [inbound()].into_iter().chain(virtual_addresses.map(outbound));
     let greeter = proxy("greeter", listeners.collect());
-    [front, leaf, greeter]
+    let fronts = [front("load-balancer", SIDECAR), front("load-balancer-direct", APPLICATIONS)];
+    fronts
         .into_iter()
+        .chain([leaf, greeter])
         .map(|proxy| (format!("{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap())))
 }
 
@@ -57,8 +61,8 @@ fn inbound() -> Listener {
     Listener::inbound((Ipv4Addr::UNSPECIFIED, SIDECAR).into(), application)
 }
 
-fn tasks(service: Service) -> Endpoints {
-    Endpoints::Hosts((1..=TASKS).map(|number| service.task(number)).collect(), SIDECAR)
+fn tasks(service: Service, port: u16) -> Endpoints {
+    Endpoints::Hosts((1..=TASKS).map(|number| service.task(number)).collect(), port)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Watch {
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
         let (watched, handles) = (open.clone(), Handles::new()?);
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let (mut over, mut least) = (0, 0);
             loop {
                 if lock(&watched).is_empty() {
@@ -92,7 +92,7 @@ impl Watch {
                 }
                 lock(&watched).iter_mut().for_each(|connection| connection.look(over, &handles));
             }
-        });
+        })?;
         Ok(Self { open, most, watcher: thread.thread().clone() })
     }
 
