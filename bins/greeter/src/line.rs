@@ -13,13 +13,13 @@ pub(crate) struct Lines {
 
 /// Why content is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Error {
+pub(crate) enum LineError {
     NotUtf8,
     Empty,
     ControlCharacters,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotUtf8 => "the answer is not UTF-8",
@@ -29,16 +29,16 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for LineError {}
 
 /// The line that an answer holds, without the newline that some put at its end.
-pub(crate) fn line(content: Vec<u8>) -> Result<String, Error> {
-    let mut line = String::from_utf8(content).map_err(|_| Error::NotUtf8)?;
+pub(crate) fn line(content: Vec<u8>) -> Result<String, LineError> {
+    let mut line = String::from_utf8(content).map_err(|_| LineError::NotUtf8)?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());
     if line.is_empty() {
-        Err(Error::Empty)
+        Err(LineError::Empty)
     } else if line.contains(char::is_control) {
-        Err(Error::ControlCharacters)
+        Err(LineError::ControlCharacters)
     } else {
         Ok(line)
     }
@@ -54,12 +54,12 @@ mod tests {
             (&b"Emelia"[..], Ok("Emelia")),
             (b"Emelia\r\n\n", Ok("Emelia")),
             (b" Zo\xc3\xab ", Ok(" Zo\u{eb} ")),
-            (b"", Err(Error::Empty)),
-            (b"\r\n", Err(Error::Empty)),
-            (b"a\tb", Err(Error::ControlCharacters)),
-            (b"a\nb", Err(Error::ControlCharacters)),
-            (b"a\xc2\x85", Err(Error::ControlCharacters)),
-            (b"Zo\xeb", Err(Error::NotUtf8)),
+            (b"", Err(LineError::Empty)),
+            (b"\r\n", Err(LineError::Empty)),
+            (b"a\tb", Err(LineError::ControlCharacters)),
+            (b"a\nb", Err(LineError::ControlCharacters)),
+            (b"a\xc2\x85", Err(LineError::ControlCharacters)),
+            (b"Zo\xeb", Err(LineError::NotUtf8)),
         ] {
             let found = line(content.to_owned());
             assert_eq!(found.as_deref(), expected.as_ref().map(|line| *line), "{content:?}");

@@ -21,7 +21,7 @@ use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
 
 use crate::about::{LOG, USER_AGENT};
 use crate::limits;
-use crate::line::{self, line};
+use crate::line::{LineError, line};
 
 /// Why a call failed, in words for the client, and the status that goes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Upstream {
         let request = [&*self.head, passed_on, b"\r\n"].concat();
         let end = start + limits::BUDGET;
         let state = if place.is_none() {
-            Asked::Not(Error::TooMany)
+            Asked::Not(CallError::TooMany)
         } else if let Some(connection) = self.send_kept(&request, start, end) {
             Asked::Kept(connection, request)
         } else {
@@ -109,7 +109,7 @@ impl Upstream {
     }
 
     /// A whole call on a new connection.
-    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, Error> {
+    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, CallError> {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
         socket.write_all(request)?;
@@ -117,7 +117,7 @@ impl Upstream {
     }
 
     /// Waits for the answer to what was sent, perhaps on a connection that had died.
-    fn receive(&self, connection: Pooled, may_be_dead: bool) -> Result<String, Error> {
+    fn receive(&self, connection: Pooled, may_be_dead: bool) -> Result<String, CallError> {
         let mut input = Buffer::default();
         let mut reader = Reader::default();
         let mut answered = false;
@@ -140,13 +140,13 @@ impl Upstream {
             }
             let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
             let stale = may_be_dead && !answered && is_dead;
-            return Err(if stale { Error::Stale(error) } else { Error::Io(error) });
+            return Err(if stale { CallError::Stale(error) } else { CallError::Io(error) });
         }
         // A connection with unread bytes is not used again.
         if reader.keeps_alive() && input.unused().is_empty() {
             self.keep(connection);
         }
-        line(reader.into_content()).map_err(Error::Line)
+        line(reader.into_content()).map_err(CallError::Line)
     }
 
     /// A kept connection, unless all are too old or dead.
@@ -173,7 +173,7 @@ impl Upstream {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self, error: &Error) -> Failure {
+    fn failure(&self, error: &CallError) -> Failure {
         let (status, cause) = (error.status(), error.to_string());
         let fields: [(&str, &dyn fmt::Display); 3] =
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
@@ -200,11 +200,11 @@ pub(crate) struct Call {
 
 /// How the service was asked.
 enum Asked {
-    Not(Error),
+    Not(CallError),
     /// On a connection that was kept; the request, should it have died.
     Kept(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Anew(JoinHandle<Result<String, Error>>),
+    Anew(JoinHandle<Result<String, CallError>>),
 }
 
 impl Call {
@@ -214,10 +214,10 @@ impl Call {
         let answer = match self.state {
             Asked::Not(error) => Err(error),
             Asked::Kept(connection, request) => match upstream.receive(connection, true) {
-                Err(Error::Stale(_)) => upstream.call_anew(&request, self.end),
+                Err(CallError::Stale(_)) => upstream.call_anew(&request, self.end),
                 answer => answer,
             },
-            Asked::Anew(call) => call.join().unwrap_or(Err(Error::Panic)),
+            Asked::Anew(call) => call.join().unwrap_or(Err(CallError::Panic)),
         };
         answer.map_err(|error| upstream.failure(&error))
     }
@@ -225,7 +225,7 @@ impl Call {
 
 /// What may go wrong with a call.
 #[derive(Debug)]
-enum Error {
+enum CallError {
     TooMany,
     /// A bug in here, in a debug build: what ships ends with it.
     Panic,
@@ -233,22 +233,22 @@ enum Error {
     Stale(io::Error),
     Io(io::Error),
     Answer(reply::Error),
-    Line(line::Error),
+    Line(LineError),
 }
 
-impl From<io::Error> for Error {
+impl From<io::Error> for CallError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<reply::Error> for Error {
+impl From<reply::Error> for CallError {
     fn from(error: reply::Error) -> Self {
         Self::Answer(error)
     }
 }
 
-impl Error {
+impl CallError {
     /// The status that tells a client so.
     fn status(&self) -> Status {
         match self {
@@ -261,7 +261,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Panic => "the call panicked",
@@ -279,7 +279,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for CallError {}
 
 #[cfg(test)]
 mod tests {

@@ -60,12 +60,12 @@ impl From<Refusal> for Error {
 #[derive(Debug, Default)]
 pub struct Reader {
     /// Once it is there.
-    head: Option<Head>,
+    head: Option<ReplyHead>,
     content: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Head {
+struct ReplyHead {
     body: Decoder,
     /// The end of the connection is the end of the body.
     until_close: bool,
@@ -131,7 +131,7 @@ impl Reader {
 /// another will follow (RFC 9110, section 15.2).
 // Not inlined, so that a call that waits has none of its 2 KiB on the stack.
 #[inline(never)]
-fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Error> {
+fn head(input: &[u8]) -> Result<Option<(Option<ReplyHead>, usize)>, Error> {
     let input = &input[..input.len().min(limits::ANSWER_HEAD)];
     let mut headers = [const { MaybeUninit::uninit() }; limits::ANSWER_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -157,7 +157,7 @@ fn head(input: &[u8]) -> Result<Option<(Option<Head>, usize)>, Error> {
     if matches!(framing, Some(Framing::Length(length)) if length > limits::ANSWER as u64) {
         return Err(Error::TooLong);
     }
-    let head = Head {
+    let head = ReplyHead {
         // Without a length the content goes on to the end of the connection. limits::ANSWER
         // ends it sooner than this length does.
         body: Decoder::new(framing.unwrap_or(Framing::Length(limits::BODY)))?,

@@ -31,10 +31,10 @@ use crate::request::{Head, Parser, Request};
 /// # Ok::<(), http1::Refusal>(())
 /// ```
 #[derive(Debug)]
-pub struct Requests<T>(State<T>);
+pub struct Requests<T>(Reading<T>);
 
 #[derive(Debug)]
-enum State<T> {
+enum Reading<T> {
     /// Looking for the end of a head.
     Head(Parser),
     /// Looking for the end of a body.
@@ -63,7 +63,7 @@ pub enum Awaited {
     Body,
 }
 
-impl<T> Default for State<T> {
+impl<T> Default for Reading<T> {
     fn default() -> Self {
         Self::Head(Parser::default())
     }
@@ -71,7 +71,7 @@ impl<T> Default for State<T> {
 
 impl<T> Default for Requests<T> {
     fn default() -> Self {
-        Self(State::default())
+        Self(Reading::default())
     }
 }
 
@@ -88,24 +88,24 @@ impl<T> Requests<T> {
         T: for<'h> From<&'h Head<'h>>,
     {
         match std::mem::take(&mut self.0) {
-            State::Head(_) if input.is_empty() => Ok((0, Next::Input(Awaited::Request))),
-            State::Head(mut parser) => match parser.parse(input)? {
+            Reading::Head(_) if input.is_empty() => Ok((0, Next::Input(Awaited::Request))),
+            Reading::Head(mut parser) => match parser.parse(input)? {
                 None => {
-                    self.0 = State::Head(parser);
+                    self.0 = Reading::Head(parser);
                     Ok((0, Next::Input(Awaited::Head)))
                 }
                 Some((request, length)) => {
                     let body = Decoder::new(request.body)?;
-                    self.0 = State::Body(request, body);
+                    self.0 = Reading::Body(request, body);
                     Ok((length, Next::Head))
                 }
             },
-            State::Body(request, mut body) => {
+            Reading::Body(request, mut body) => {
                 let used = body.advance(input, |_| {})?;
                 if body.is_done() {
                     return Ok((used, Next::Request(request)));
                 }
-                self.0 = State::Body(request, body);
+                self.0 = Reading::Body(request, body);
                 Ok((used, Next::Input(Awaited::Body)))
             }
         }
@@ -115,8 +115,8 @@ impl<T> Requests<T> {
     #[must_use]
     pub fn head(&self) -> Option<&Request<T>> {
         match &self.0 {
-            State::Head(_) => None,
-            State::Body(request, _) => Some(request),
+            Reading::Head(_) => None,
+            Reading::Body(request, _) => Some(request),
         }
     }
 
@@ -128,9 +128,9 @@ impl<T> Requests<T> {
     pub fn end(&self, rest: &[u8]) -> Result<(), Refusal> {
         match self.0 {
             // An empty line behind the last body is an old client's habit, no request.
-            State::Head(_) if rest.trim_ascii().is_empty() => Ok(()),
-            State::Head(_) => Err(Refusal::Malformed("the request ends within its head")),
-            State::Body(..) => Err(Refusal::Malformed("the request ends within its body")),
+            Reading::Head(_) if rest.trim_ascii().is_empty() => Ok(()),
+            Reading::Head(_) => Err(Refusal::Malformed("the request ends within its head")),
+            Reading::Body(..) => Err(Refusal::Malformed("the request ends within its body")),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Deadline {
 struct Timer {
     id: u64,
     waiter: Waiter,
-    state: Mutex<State>,
+    state: Mutex<Wait>,
 }
 
 /// Who is woken.
@@ -55,7 +55,7 @@ enum Waiter {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Wait {
     /// When the wait ends.
     at: Option<Instant>,
     /// The wait has ended.
@@ -149,7 +149,7 @@ impl Drop for Deadline {
 }
 
 impl Timer {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Wait> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     /// Gives the timer its place, in place of a later one; the thread may have to look sooner.
-    fn enqueue(&self, timer: &Arc<Timer>, state: &mut State, at: Instant) {
+    fn enqueue(&self, timer: &Arc<Timer>, state: &mut Wait, at: Instant) {
         let mut queue = self.queue();
         if let Some(later) = state.queued.replace(at) {
             queue.remove(&(later, timer.id));

@@ -22,11 +22,11 @@ pub struct Resolver {
     /// The host is an address, which needs no look-up, ever.
     is_address: bool,
     get_addresses: GetAddresses,
-    state: Mutex<State>,
+    state: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Known {
     /// Found last; used however old while nothing newer is known.
     addresses: Option<Arc<[SocketAddr]>>,
     /// Why the last look-up failed.
@@ -52,7 +52,7 @@ impl Resolver {
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
         let is_address = addresses.is_some();
-        let state = State { addresses, ..State::default() };
+        let state = Known { addresses, ..Known::default() };
         Arc::new(Self { host, port, is_address, get_addresses, state: Mutex::new(state) })
     }
 
@@ -116,7 +116,7 @@ impl Resolver {
         self.lock().addresses.clone().unwrap_or_default()
     }
 
-    fn is_fresh(&self, state: &State) -> bool {
+    fn is_fresh(&self, state: &Known) -> bool {
         let recent = state.looked_up.is_some_and(|at| at.elapsed() < limits::FRESH);
         self.is_address || (recent && state.addresses.is_some())
     }
@@ -136,7 +136,7 @@ impl Resolver {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
