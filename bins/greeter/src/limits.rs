@@ -61,8 +61,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Longer than the load balancer's 60 s: it must be the load balancer that closes,
-            // or it answers its clients 502.
+            // Longer than the 60 s of a load balancer that asks greeter itself, as the stack's
+            // does: it must be the one to close, or it answers its clients 502. Where a sidecar
+            // comes in between (Copilot), that one closes after 300 s, so greeter does first,
+            // and the sidecar asks again.
             idle: Duration::from_secs(75),
             // More than a slow client needs for a head, and less than would let a thousand of
             // them hold a thousand connections for long.

@@ -17,7 +17,7 @@
 //! What it gives no hold on, each held by a test of `harness::contract`:
 //!
 //! - More than 16 request headers: the connection is closed without an answer (its
-//!   parser has room for 16). Two Envoys bring about 12; greeter passes on five at most.
+//!   parser has room for 16). Two Envoys bring about 12; greeter passes on six at most.
 //! - A malformed head: closed without an answer, and so are the requests before it in the
 //!   same segment: the library parses it before it writes their answers, then gives up.
 //! - HEAD: `Content-Length: 0`. The library derives it from the body, which HEAD has none of.
