@@ -24,7 +24,11 @@
 //! - A client that half-closes right after its request may get no answer: the library sees
 //!   the end of input before it looks at the input.
 //! - A chunked body cannot be read: 400, and the connection ends. `100 Continue` cannot be
-//!   said: who waits for it gets the answer without it, and the connection ends.
+//!   said: who waits for it gets the answer without it. A body of known length is read away;
+//!   whichever it is, the connection ends with it.
+//! - Where more stands behind the last request than was read, the client may lose what it has
+//!   not taken yet to a reset; where more stands there than the library's buffer holds, some
+//!   empty 200s may follow the answer that says `Connection: close`.
 //! - A head without an end: the service is not asked before it is whole, and the library
 //!   takes all of it. `watch` sees but the memory that goes, and bounds that.
 //! - A failed accept (no files are left in the whole system): the library tries again at

@@ -48,8 +48,6 @@ pub(super) struct Connection {
     place: usize,
     /// When it was answered.
     moment: Moment,
-    /// A body has been read since the connection has waited, and has moved the buffer.
-    blurred: bool,
     /// Requests since the connection, or the worker in its stead, has waited.
     busy: usize,
     /// Answers since the kernel had room for more.
@@ -67,7 +65,7 @@ impl Connection {
         }
         let ended = progress.is_none();
         let (row, place, moment) = (Vec::new(), 0, Moment::default());
-        Self { shared, fd, progress, row, place, moment, blurred: false, busy: 0, unread: 0, ended }
+        Self { shared, fd, progress, row, place, moment, busy: 0, unread: 0, ended }
     }
 
     /// Forgets the answers that the library has written since the last request: before it
@@ -76,7 +74,7 @@ impl Connection {
     fn forget_what_is_written(&mut self, request: &Request) {
         let place = request.path().as_ptr().addr();
         if self.shared.turns.has_waited(self.moment) {
-            (self.busy, self.blurred) = (0, false);
+            self.busy = 0;
             self.row.clear();
         } else if place < self.place {
             self.row.clear();
@@ -86,27 +84,19 @@ impl Connection {
 
     fn take(&mut self, request: Request, response: &mut Response) {
         self.forget_what_is_written(&request);
-        let framing = Framing::of(&request);
-        let mut answer = match &framing {
-            Ok(_) => self.answer(&request),
-            Err(refusal) => *refusal,
+        let (mut answer, last, body_follows) = match Framing::of(&request) {
+            Ok(framing) => {
+                let last = framing.last || self.shared.shutdown.begun();
+                (self.answer(&request), last, framing.body_follows)
+            }
+            Err(refusal) => (refusal, true, false),
         };
-        answer.last = match &framing {
-            Ok(framing) => framing.close || framing.withheld || self.shared.shutdown.begun(),
-            Err(_) => true,
-        } || self.row.len() + 1 >= MAX_ROW;
+        answer.last = last || self.row.len() + 1 >= MAX_ROW;
         self.row.push(answer);
         if answer.last {
-            self.end(answer, response);
-        } else {
-            answer.give(response, &self.shared.host);
+            return self.end(answer, response, body_follows.then_some(request));
         }
-        if framing.is_ok_and(|framing| framing.body && !framing.withheld) {
-            // Left unread, the library would take the body for the next request. Dropping
-            // the reader reads it away; Framing has made sure that body() does not panic.
-            drop(request.body());
-            (self.place, self.blurred) = (0, true);
-        }
+        answer.give(response, &self.shared.host);
         self.busy += 1;
         if self.busy >= BUSY {
             self.busy = 0;
@@ -135,20 +125,30 @@ impl Connection {
         if head { answer.without_body() } else { answer }
     }
 
-    /// Writes what is unwritten, up to the last answer.
-    fn end(&mut self, last: Answer, response: &mut Response) {
+    /// Writes what is unwritten, up to the last answer, and reads the body that follows the
+    /// last request away: left unread, the answer could be lost to a reset.
+    fn end(&mut self, last: Answer, response: &mut Response, with_body: Option<Request>) {
         self.ended = true;
-        if self.blurred && self.row.len() > 1 {
-            // Some of it may be written, who knows. So the library writes this one too, and
-            // something for what follows it; then it finds the end of input.
+        // With more to read than its buffer holds, the library may have written some of the
+        // row, who knows. So it writes this one too, and something for what follows it; then
+        // it finds the end of input.
+        let by_library = self.row.len() > 1 && self.shared.handles.has_more(self.fd);
+        if by_library {
             last.give(response, &self.shared.host);
-            return socket::end_input(self.fd);
+        } else {
+            let mut bytes = String::new();
+            for answer in self.row.drain(..) {
+                answer.write(&mut bytes, &self.shared.host);
+            }
+            self.shared.handles.finish(self.fd, bytes.as_bytes());
         }
-        let mut bytes = String::new();
-        for answer in self.row.drain(..) {
-            answer.write(&mut bytes, &self.shared.host);
+        if let Some(request) = with_body {
+            // Dropping the reader reads it; Framing has made sure that body() does not panic.
+            drop(request.body());
         }
-        self.shared.handles.finish(self.fd, bytes.as_bytes());
+        if by_library {
+            socket::end_input(self.fd);
+        }
     }
 
     /// Waits for the client to take answers. The library would go on reading requests while
@@ -161,7 +161,9 @@ impl Connection {
             }
             waits += 1;
             coroutine::sleep(READ_WAIT);
-            runtime::give_way(); // back from the timers' thread to the worker's
+            // Back from the timers' thread to the worker's. To give way would not do: this one
+            // could be let go on before it has left its thread.
+            coroutine::yield_now();
         }
     }
 

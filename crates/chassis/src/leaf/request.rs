@@ -8,13 +8,13 @@ use super::answer::Answer;
 
 /// What decides whether another request can follow on the connection.
 pub(super) struct Framing {
-    /// The client wants it to be the last (RFC 9112, section 9.3).
-    pub(super) close: bool,
-    /// It has a body.
-    pub(super) body: bool,
-    /// The client holds the body back until it is told to send it (RFC 9110, section
-    /// 10.1.1). The library cannot say `100 Continue`.
-    pub(super) withheld: bool,
+    /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body. While the
+    /// library reads one it writes no answer, and loses its place in what follows; nobody who
+    /// asks for a word sends one.
+    pub(super) last: bool,
+    /// It has a body, and the client does not hold it back until it is told to send it (RFC
+    /// 9110, section 10.1.1): the library cannot say `100 Continue`.
+    pub(super) body_follows: bool,
 }
 
 impl Framing {
@@ -45,6 +45,6 @@ impl Framing {
             return Err(Answer::new(413, "Content Too Large", limits::BODY_TEXT));
         }
         let (body, is_1_0) = (length > 0, request.version() == 0);
-        Ok(Self { close: !options.keep_alive(is_1_0), body, withheld: expects && body })
+        Ok(Self { last: body || !options.keep_alive(is_1_0), body_follows: body && !expects })
     }
 }

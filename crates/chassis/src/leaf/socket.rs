@@ -88,6 +88,12 @@ impl Handles {
         }
     }
 
+    /// Whether there are bytes that the library has not read.
+    pub(super) fn has_more(&self, fd: RawFd) -> bool {
+        let unread = self.open(fd).and_then(|handle| Ok(rustix::io::ioctl_fionread(&handle)?));
+        unread.is_ok_and(|count| count > 0)
+    }
+
     /// Whether it is the connection of a health check.
     pub(super) fn is_check(&self, fd: RawFd) -> bool {
         let address = self.open(fd).and_then(|handle| SockRef::from(&handle).local_addr());
