@@ -25,7 +25,7 @@ const CHECKS: usize = 4;
 
 /// How often the connections are looked at, while there are any. More often would be felt in
 /// what an idle leaf costs.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The same once more than so many KiB of memory are taken: it may be about to grow fast.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
