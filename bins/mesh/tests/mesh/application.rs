@@ -164,7 +164,7 @@ fn the_built_in_proxies_say_who_answered_how_often() {
 /// Nor does it leave anything behind, also of a task that cannot drain.
 fn a_second_ctrl_c_does_not_wait(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
-    mesh.kill("name-1", Signal::SIGSTOP);
+    mesh.hang("name-1");
     mesh.process.signal(Signal::SIGINT);
     let _ = mesh.process.line(|line| line.contains("stopping"));
     mesh.process.signal(Signal::SIGINT);

@@ -75,8 +75,10 @@ fn clients_and_tasks_that_only_wait_are_given_up() {
         assert_eq!(get(mesh.front, "/").0, 200);
     }
     let before = files();
-    // A task that takes connections, and says nothing.
-    mesh.kill("greeter-1", Signal::SIGSTOP);
+    // Tasks that take connections, and say nothing.
+    for task in ["greeter-1", "greeter-2"] {
+        mesh.hang(task);
+    }
     let mut silent: Vec<_> = (0..2).map(|_| Client::connect(mesh.front)).collect();
     for client in &mut silent {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -84,14 +86,18 @@ fn clients_and_tasks_that_only_wait_are_given_up() {
     let mut body = Client::connect(mesh.front);
     body.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe");
 
-    let mut statuses: Vec<_> = silent.iter_mut().map(|c| c.answer()[9..12].to_owned()).collect();
-    statuses.sort();
-    assert_eq!(statuses, ["200", "504"], "of two greeters one is silent");
+    for client in &mut silent {
+        let answer = client.answer();
+        // 503: on a busy machine to connect took too long already.
+        assert!(["503", "504"].contains(&&answer[9..12]), "{answer}");
+    }
     let answer = body.answer();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(body.is_closed());
 
-    mesh.kill("greeter-1", Signal::SIGCONT);
+    for task in ["greeter-1", "greeter-2"] {
+        mesh.kill(task, Signal::SIGCONT);
+    }
     drop((silent, body));
     eventually("it keeps files", || files() <= before);
     for _ in 0..4 {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Client, PATIENCE, Process, get};
+use harness::{Client, PATIENCE, Process, eventually, get};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -65,6 +65,20 @@ impl Mesh {
 
     pub(crate) fn kill(&self, task: &str, signal: Signal) {
         kill(self.tasks[task], signal).expect("the task is there");
+    }
+
+    /// Stops a task, all of its threads: the signal reaches one of them first, and another may
+    /// answer a request meanwhile.
+    pub(crate) fn hang(&self, task: &str) {
+        self.kill(task, Signal::SIGSTOP);
+        let threads = format!("/proc/{}/task", self.tasks[task]);
+        let is_stopped = |thread: PathBuf| {
+            let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T'))
+        };
+        eventually("it does not stop", || {
+            fs::read_dir(&threads).unwrap().all(|thread| is_stopped(thread.unwrap().path()))
+        });
     }
 
     /// Waits until a task that ended is there again; its new process id.
