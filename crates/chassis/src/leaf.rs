@@ -58,9 +58,6 @@ use socket::Handles;
 use turns::{Moment, Turns};
 use watch::Watch;
 
-/// Connections that are accepted before others get their turn.
-const ACCEPTED: usize = 16;
-
 /// What makes one leaf different from the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf {
@@ -88,7 +85,7 @@ pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::R
         watch: Watch::start()?,
     });
     for port in ports {
-        Connections { shared: shared.clone(), row: Mutex::default() }.start(port.share()?)?;
+        Connections::new(&shared).start(port.share()?)?;
     }
     silence_the_library()?;
     let address = port::addresses(ports);
@@ -125,8 +122,17 @@ struct Shared {
 
 struct Connections {
     shared: Arc<Shared>,
-    /// Connections accepted without waiting for one.
-    row: Mutex<(usize, Moment)>,
+    /// With a queue of connections, accepting never waits.
+    accepted: runtime::Turns,
+    /// When the last one was accepted.
+    moment: Mutex<Moment>,
+}
+
+impl Connections {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let (accepted, moment) = Default::default();
+        Self { shared: shared.clone(), accepted, moment }
+    }
 }
 
 impl HttpServiceFactory for Connections {
@@ -134,16 +140,15 @@ impl HttpServiceFactory for Connections {
 
     /// `id` is the connection's file descriptor.
     fn new_service(&self, id: usize) -> Connection {
-        // With a queue of connections, accepting never waits.
-        let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
-        row.0 = if self.shared.turns.has_waited(row.1) { 1 } else { row.0 + 1 };
-        if row.0 == ACCEPTED {
-            row.0 = 0;
-            runtime::give_way();
+        // One coroutine accepts, so nobody waits for the lock.
+        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.turns.has_waited(*moment) {
+            self.accepted.waited();
         }
+        self.accepted.count();
         let fd = RawFd::try_from(id).unwrap_or(-1);
         let connection = Connection::new(self.shared.clone(), fd);
-        row.1 = self.shared.turns.mark();
+        *moment = self.shared.turns.mark();
         connection
     }
 }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, Read, Write};
 use std::net::Shutdown;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Client, Peer, Process, eventually, get, run};
+use harness::{Client, Process, eventually, get, run, with_files};
 
 use crate::common::{GET, GREETING, answer, ask, command, greet, greeter, negotiated, peers};
 
@@ -140,7 +139,8 @@ fn one_client_does_not_keep_the_worker() {
 #[test]
 fn files_are_not_lost_when_there_are_too_few() {
     let (greeting, name) = peers();
-    let (process, address) = Process::serve(&mut with_64_files(&greeting, &name));
+    let (process, address) =
+        Process::serve(&mut with_files(64, &command(&greeting.url(), &name.url())));
     let over = Arc::new(AtomicBool::new(false));
     let crowd: Vec<_> = (0..4)
         .map(|seed| {
@@ -169,20 +169,11 @@ fn files_are_not_lost_when_there_are_too_few() {
     assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
 }
 
-/// A greeter that may open 64 files.
-fn with_64_files(greeting: &Peer, name: &Peer) -> Command {
-    let plain = command(&greeting.url(), &name.url());
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]);
-    limited.arg(plain.get_program()).args(plain.get_args());
-    limited.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    limited
-}
-
 #[test]
 fn without_files_it_neither_spins_nor_ends() {
     let (greeting, name) = peers();
-    let (process, address) = Process::serve(&mut with_64_files(&greeting, &name));
+    let (process, address) =
+        Process::serve(&mut with_files(64, &command(&greeting.url(), &name.url())));
 
     let mut first = Client::connect(address);
     assert_eq!(ask(&mut first, GET), negotiated("200 OK", "", GREETING));
