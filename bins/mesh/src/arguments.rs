@@ -3,51 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::envoy::config::Connect;
-
-/// One of the three services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Service {
-    Name,
-    Greeting,
-    Greeter,
-}
-
-impl Service {
-    pub(crate) const ALL: [Self; 3] = [Self::Name, Self::Greeting, Self::Greeter];
-    /// The two that greeter calls.
-    pub(crate) const LEAVES: [Self; 2] = [Self::Name, Self::Greeting];
-
-    /// As its binary is called.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Greeting => "greeting",
-            Self::Greeter => "greeter",
-        }
-    }
-
-    /// As Service Connect calls it.
-    pub(crate) fn dns_name(self) -> &'static str {
-        match self {
-            Self::Name => "name-service",
-            Self::Greeting => "greeting-service",
-            Self::Greeter => "greeter-service",
-        }
-    }
-
-    /// One of its tasks, from 1.
-    pub(crate) fn task(self, number: usize) -> String {
-        format!("{}-{number}", self.name())
-    }
-}
+use application::{SERVICES, Service};
+use envoy_config::Connect;
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Run(Options),
-    /// Writes the configuration of compose.yaml's proxies into a folder.
-    Compose(PathBuf),
     /// What the mesh starts itself with, once a task: a service, on an address.
     Task(Service, IpAddr),
     /// What the mesh starts itself with, once an Envoy: the program and its configuration.
@@ -70,7 +32,7 @@ pub(crate) struct Options {
 impl Options {
     /// Every task: its service, and its number from 1.
     pub(crate) fn each_task(self) -> impl Iterator<Item = (Service, usize)> {
-        Service::ALL.into_iter().flat_map(move |s| (1..=self.tasks).map(move |n| (s, n)))
+        SERVICES.iter().flat_map(move |service| (1..=self.tasks).map(move |n| (*service, n)))
     }
 }
 
@@ -86,7 +48,6 @@ const MAX_TASKS: usize = 32;
 
 pub(crate) const USAGE: &str = "\
 usage: mesh [--tasks N] [--port N] [--proxy P] [--connect C]
-       mesh compose FOLDER
 
   --tasks N     tasks of each service, 1 to 32 (2)
   --port N      port of the load balancer on 127.0.0.1 (8080; 0 takes a free one)
@@ -94,9 +55,7 @@ usage: mesh [--tasks N] [--port N] [--proxy P] [--connect C]
   --connect C   what Envoy balances between the tasks: http, requests (the default),
                 or tcp, whole connections
   --version
-  --help
-
-mesh compose writes the configuration of compose.yaml's proxies into a folder.";
+  --help";
 
 /// Parses everything behind the program's name.
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
@@ -138,11 +97,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
                     other => return Err(format!("--connect {other}: give http or tcp")),
                 });
             }
-            "compose" => return Ok(Command::Compose(value()?.into())),
             "task" => {
                 let name = value()?;
-                let service = Service::ALL.into_iter().find(|service| service.name() == name);
-                let service = service.ok_or_else(|| format!("no service {name}"))?;
+                let service = Service::find(&name).ok_or_else(|| format!("no service {name}"))?;
                 let ip = value()?;
                 let ip = ip.parse().map_err(|_| format!("no address: {ip}"))?;
                 return Ok(Command::Task(service, ip));

@@ -30,7 +30,6 @@ use arguments::{Command, Options, Proxy};
 fn main() -> ExitCode {
     match arguments::parse(std::env::args().skip(1)) {
         Ok(Command::Run(options)) => exit_code(smol::block_on(run(options))),
-        Ok(Command::Compose(folder)) => exit_code(envoy::compose::write(&folder)),
         Ok(Command::Task(service, ip)) => task::run(service, ip),
         Ok(Command::Envoy(executable, configuration)) => {
             exit_code(Err(program::become_envoy(&executable, &configuration)))

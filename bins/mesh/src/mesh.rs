@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use application::{EDGE, LEAVES, SERVICES, Service};
 use async_signal::{Signal, Signals};
 use chassis::Port;
 use smol::channel::{self, Receiver, Sender};
 use smol::future;
 use smol::stream::StreamExt;
 
-use crate::arguments::{Options, Service};
+use crate::arguments::Options;
 use crate::program::Program;
 use crate::supervisor::{Notice, Supervisor};
 
@@ -62,7 +63,7 @@ pub(crate) async fn run<E: Engine>(
             let program = task(&engine, service, number);
             tasks.start(service.task(number), program, engine.register(service, number));
         }
-        all_up(&told, &mut up, options.tasks * Service::ALL.len()).await?;
+        all_up(&told, &mut up, options.tasks * SERVICES.len()).await?;
         for group in engine.programs() {
             let all = up.len() + group.len();
             for (name, program) in group {
@@ -113,12 +114,10 @@ pub(crate) fn loopback(port: u16) -> io::Result<Port> {
 }
 
 fn task(engine: &impl Engine, service: Service, number: usize) -> Program {
-    let environment = match service {
-        Service::Greeter => [("NAME_URL", Service::Name), ("GREETING_URL", Service::Greeting)]
-            .map(|(name, leaf)| (name, format!("http://{}", engine.upstream(number, leaf))))
-            .into(),
-        Service::Name | Service::Greeting => Vec::new(),
-    };
+    let calls = if service == EDGE { LEAVES } else { &[] };
+    let url =
+        |leaf: &Service| (leaf.variable, format!("http://{}", engine.upstream(number, *leaf)));
+    let environment = calls.iter().map(url).collect();
     Program::Task { service, number, ip: engine.address(service, number), environment }
 }
 
@@ -183,9 +182,9 @@ async fn show(told: &Receiver<Notice>) {
 /// What runs where.
 fn show_all(engine: &impl Engine, tasks: usize, up: &Places) {
     let mut lines = vec!["up and running".to_owned(), String::new()];
-    for service in [Service::Greeter, Service::Greeting, Service::Name] {
+    for &service in [EDGE].iter().chain(LEAVES) {
         let front = engine.front(service).map(|at| format!("http://{at}")).unwrap_or_default();
-        let name = if service == Service::Greeter { "load balancer" } else { service.dns_name() };
+        let name = if service == EDGE { "load balancer" } else { service.dns_name };
         lines.push(format!("  {name:<18} {front}").trim_end().to_owned());
         for number in 1..=tasks {
             let task = service.task(number);
@@ -196,7 +195,7 @@ fn show_all(engine: &impl Engine, tasks: usize, up: &Places) {
         }
     }
     lines.push(String::new());
-    if let Some(front) = engine.front(Service::Greeter) {
+    if let Some(front) = engine.front(EDGE) {
         lines.push(format!("  open http://{front} in a browser, or ask with curl:"));
         lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
     }

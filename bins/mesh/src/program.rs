@@ -6,9 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use application::Service;
 use serde_json::Value;
-
-use crate::arguments::Service;
 
 /// A process to be.
 pub(crate) enum Program {
@@ -33,7 +32,7 @@ impl Program {
         let mut command = Command::new(std::env::current_exe()?);
         match self {
             Self::Task { service, number, ip, environment } => {
-                command.args(["task", service.name(), &ip.to_string()]);
+                command.args(["task", service.name, &ip.to_string()]);
                 command.env("HOSTNAME", service.task(*number)).env("PORT", "0");
                 command.envs(environment.iter().map(|(name, value)| (name, value)));
             }
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn the_log_tells_when_a_task_takes_requests() {
         let ip = [127, 0, 0, 1].into();
-        let task = Program::Task { service: Service::Name, number: 1, ip, environment: vec![] };
+        let task = Program::Task { service: application::EDGE, number: 1, ip, environment: vec![] };
         let start = r#"{"time":"x","event":"start","address":"127.0.0.1:4000"}"#;
         assert_eq!(task.event(start), Some(Event::Start("127.0.0.1:4000".parse().unwrap())));
         assert_eq!(task.event(r#"{"event":"drain"}"#), Some(Event::Drain));

@@ -5,19 +5,22 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::thread;
 
+use application::Service;
 use chassis::{Shutdown, cli};
-
-use crate::arguments::Service;
 
 /// Serves until SIGTERM has drained it.
 pub(crate) fn run(service: Service, ip: IpAddr) -> ExitCode {
     let shutdown = Shutdown::on_signals();
     thread::spawn(end_with_supervisor);
     let at = &[ip];
-    match service {
-        Service::Name => cli::serve(&name::SERVICE, &cli::env, at, &shutdown),
-        Service::Greeting => cli::serve(&greeting::SERVICE, &cli::env, at, &shutdown),
-        Service::Greeter => cli::serve(&greeter::SERVICE, &cli::env, at, &shutdown),
+    match service.name {
+        "greeting" => cli::serve(&greeting::SERVICE, &cli::env, at, &shutdown),
+        "name" => cli::serve(&name::SERVICE, &cli::env, at, &shutdown),
+        "greeter" => cli::serve(&greeter::SERVICE, &cli::env, at, &shutdown),
+        other => {
+            eprintln!("mesh: no program for {other}: add it here");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -10,15 +10,17 @@ mod head;
 mod proxy;
 mod target;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use application::{EDGE, LEAVES, Service};
 use chassis::Port;
 use smol::{Async, Task};
 
-use crate::arguments::{Options, Service};
+use crate::arguments::Options;
 use crate::mesh::{Engine, Register, loopback};
 use crate::program::Program;
 use proxy::Proxy;
@@ -26,9 +28,8 @@ use target::Target;
 
 /// The proxies of a mesh.
 pub(crate) struct BuiltIn {
-    greeter: Running,
-    greeting: Running,
-    name: Running,
+    /// The load balancer, and a proxy for each service that greeter calls.
+    proxies: BTreeMap<Service, Running>,
 }
 
 impl BuiltIn {
@@ -39,17 +40,16 @@ impl BuiltIn {
     /// A port cannot be had.
     pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
         let tasks = options.tasks;
-        let greeter = Running::start("load balancer", Service::Greeter, tasks, front)?;
-        let leaf = |leaf: Service| Running::start(leaf.dns_name(), leaf, tasks, loopback(0)?);
-        Ok(Self { greeter, greeting: leaf(Service::Greeting)?, name: leaf(Service::Name)? })
+        let mut proxies =
+            BTreeMap::from([(EDGE, Running::start("load balancer", EDGE, tasks, front)?)]);
+        for &leaf in LEAVES {
+            proxies.insert(leaf, Running::start(leaf.dns_name, leaf, tasks, loopback(0)?)?);
+        }
+        Ok(Self { proxies })
     }
 
     fn running(&self, service: Service) -> &Running {
-        match service {
-            Service::Greeter => &self.greeter,
-            Service::Greeting => &self.greeting,
-            Service::Name => &self.name,
-        }
+        &self.proxies[&service]
     }
 }
 
@@ -65,7 +65,7 @@ impl Running {
         let address = port.address();
         let listener = Async::new(port.listen()?)?;
         let targets = (1..=tasks).map(|number| Arc::new(Target::new(service.task(number))));
-        let proxy = Proxy::new(name, service.dns_name(), targets.collect());
+        let proxy = Proxy::new(name, service.dns_name, targets.collect());
         let accepting = smol::spawn(proxy.clone().serve(listener));
         Ok(Self { proxy, address, _accepting: accepting })
     }
@@ -101,7 +101,7 @@ impl Engine for BuiltIn {
     }
 
     fn close(&self) {
-        self.greeter.proxy.close();
+        self.running(EDGE).proxy.close();
     }
 
     fn answered(&self) -> Vec<String> {
@@ -110,6 +110,6 @@ impl Engine for BuiltIn {
             let counts = counts.map(|t| format!("{} {}", t.name, t.answered.load(Relaxed)));
             format!("{} answered: {}", running.proxy.name, counts.collect::<Vec<_>>().join(", "))
         };
-        [&self.greeter, &self.greeting, &self.name].map(counts).into()
+        [EDGE].iter().chain(LEAVES).map(|service| counts(self.running(*service))).collect()
     }
 }

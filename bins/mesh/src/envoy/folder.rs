@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use application::Service;
+use envoy_config::{APPLICATION, Proxy, endpoints};
 use serde_json::Value;
 
 use super::address;
-use super::config::{APPLICATION, Proxy, endpoints};
-use crate::arguments::Service;
 
 /// A folder for one mesh; removed with it.
 pub(crate) struct Folder {
@@ -61,7 +61,7 @@ impl Folder {
 
     /// The tasks of a service.
     pub(crate) fn service(&self, service: Service) -> PathBuf {
-        self.path.join(service.dns_name()).with_extension("json")
+        self.path.join(service.dns_name).with_extension("json")
     }
 
     /// Writes the configuration of a proxy.
@@ -88,7 +88,7 @@ impl Folder {
             // What is on its way still finds the application.
             tasks.remove(&sidecar);
         }
-        replace(&self.service(service), &endpoints(service.dns_name(), tasks.iter().copied()))
+        replace(&self.service(service), &endpoints(service.dns_name, tasks.iter().copied()))
     }
 }
 

@@ -7,19 +7,15 @@
 //!
 //! | task | address | calls |
 //! |---|---|---|
-//! | greeter-2 | 127.0.1.2 | greeting-service at 127.255.2.1, name-service at 127.255.2.2 |
-//! | greeting-2 | 127.0.1.102 | |
-//! | name-2 | 127.0.1.202 | |
+//! | greeter-2 | 127.0.3.2 | greeting-service at 127.255.2.1, name-service at 127.255.2.2 |
+//! | greeting-2 | 127.0.1.2 | |
+//! | name-2 | 127.0.2.2 | |
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `compose` | the configuration of compose.yaml's proxies |
-//! | `config` | Envoy's configuration |
 //! | `find` | where Envoy is |
 //! | `folder` | the files the proxies of a mesh read |
 
-pub(crate) mod compose;
-pub(crate) mod config;
 mod find;
 mod folder;
 
@@ -28,12 +24,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use application::{EDGE, LEAVES, SERVICES, Service};
 use chassis::Port;
+use envoy_config::{Endpoints, Listener, Proxy};
 
-use crate::arguments::{Options, Service};
+use crate::arguments::Options;
 use crate::mesh::{Engine, Register, sidecar};
 use crate::program::Program;
-use config::{Endpoints, Listener, Proxy};
 use folder::Folder;
 
 /// The proxies of a mesh.
@@ -79,7 +76,7 @@ impl Envoy {
     }
 
     fn load_balancer(&self) -> Proxy {
-        let greeters = Endpoints::File(self.folder.service(Service::Greeter));
+        let greeters = Endpoints::File(self.folder.service(EDGE));
         let listener = Listener::load_balancer(self.front, greeters);
         self.proxy(LOAD_BALANCER.to_owned(), vec![listener])
     }
@@ -88,8 +85,8 @@ impl Envoy {
         let at = SocketAddr::new(address(service, number), self.port);
         let application = Endpoints::File(self.folder.application(service, number));
         let mut listeners = vec![Listener::inbound(at, application)];
-        if service == Service::Greeter {
-            listeners.extend(Service::LEAVES.map(|leaf| {
+        if service == EDGE {
+            listeners.extend(LEAVES.iter().map(|&leaf| {
                 let tasks = Endpoints::File(self.folder.service(leaf));
                 Listener::outbound(leaf, self.upstream(number, leaf), tasks)
             }));
@@ -113,28 +110,27 @@ const LOAD_BALANCER: &str = "load-balancer";
 
 /// A task's own address.
 fn address(service: Service, number: usize) -> IpAddr {
-    let offset = match service {
-        Service::Greeter => 0,
-        Service::Greeting => 100,
-        Service::Name => 200,
-    };
-    Ipv4Addr::new(127, 0, 1, octet(offset + number)).into()
+    Ipv4Addr::new(127, 0, place(service, SERVICES), octet(number)).into()
 }
 
 /// Where a greeter finds a leaf; Service Connect writes such addresses to /etc/hosts.
 fn virtual_address(greeter: usize, leaf: Service) -> IpAddr {
-    let last = if leaf == Service::Greeting { 1 } else { 2 };
-    Ipv4Addr::new(127, 255, octet(greeter), last).into()
+    Ipv4Addr::new(127, 255, octet(greeter), place(leaf, LEAVES)).into()
 }
 
 /// All addresses of the tasks with this number.
 fn addresses(number: usize) -> impl Iterator<Item = IpAddr> {
-    let own = Service::ALL.map(|service| address(service, number));
-    own.into_iter().chain(Service::LEAVES.map(|leaf| virtual_address(number, leaf)))
+    let own = SERVICES.iter().map(move |service| address(*service, number));
+    own.chain(LEAVES.iter().map(move |leaf| virtual_address(number, *leaf)))
+}
+
+/// A service's place among others, from 1.
+fn place(service: Service, among: &[Service]) -> u8 {
+    octet(1 + among.iter().take_while(|other| **other != service).count())
 }
 
 fn octet(number: usize) -> u8 {
-    u8::try_from(number).expect("there are at most 32 tasks of a service")
+    u8::try_from(number).expect("there are at most 32 tasks of a service, and few services")
 }
 
 impl Engine for Envoy {
@@ -147,7 +143,7 @@ impl Engine for Envoy {
     }
 
     fn front(&self, service: Service) -> Option<SocketAddr> {
-        (service == Service::Greeter).then_some(self.front)
+        (service == EDGE).then_some(self.front)
     }
 
     fn register(&self, service: Service, number: usize) -> Register {

@@ -2,8 +2,8 @@
 
 mod application;
 mod browser;
-mod cloudformation;
+
 mod envoy;
-mod manifests;
+
 mod proxies;
 mod running;

@@ -9,12 +9,12 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::config::{Connect, Endpoints, Listener, Proxy};
-use crate::arguments::Service;
+use application::{EDGE, LEAVES, PORT, Service};
+use envoy_config::{Connect, Endpoints, Listener, Proxy};
 
 /// The sidecars' port, the applications', and the load balancer's.
-const SIDECAR: u16 = 3000;
-const APPLICATIONS: u16 = 3001;
+const SIDECAR: u16 = PORT;
+const APPLICATIONS: u16 = PORT + 1;
 const FRONT: u16 = 8080;
 /// Tasks of each service.
 const TASKS: usize = 2;
@@ -33,17 +33,14 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
 fn files() -> impl Iterator<Item = (String, String)> {
     let front = |name, port| {
         let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
-        proxy(name, vec![Listener::load_balancer(front, tasks(Service::Greeter, port))])
+        proxy(name, vec![Listener::load_balancer(front, tasks(EDGE, port))])
     };
     let leaf = proxy("leaf", vec![inbound()]);
-    let outbound = |(leaf, address): (Service, Ipv4Addr)| {
-        Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf, SIDECAR))
+    let outbound = |(last, leaf): (u8, &Service)| {
+        let address = Ipv4Addr::new(127, 255, 0, last);
+        Listener::outbound(*leaf, (address, SIDECAR).into(), tasks(*leaf, SIDECAR))
     };
-    let virtual_addresses = [
-        (Service::Greeting, Ipv4Addr::new(127, 255, 0, 1)),
-        (Service::Name, Ipv4Addr::new(127, 255, 0, 2)),
-    ];
-    let listeners = [inbound()].into_iter().chain(virtual_addresses.map(outbound));
+    let listeners = [inbound()].into_iter().chain((1..).zip(LEAVES).map(outbound));
     let greeter = proxy("greeter", listeners.collect());
     let fronts = [front("load-balancer", SIDECAR), front("load-balancer-direct", APPLICATIONS)];
     fronts
@@ -74,7 +71,7 @@ mod tests {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compose"));
         for (name, content) in files() {
             let committed = fs::read_to_string(folder.join(&name)).unwrap_or_default();
-            assert_eq!(committed, content, "{name} is old: cargo mesh compose compose");
+            assert_eq!(committed, content, "{name} is old: cargo run -p deploy");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use yaml_rust2::Yaml;
 
-use crate::manifests::{ENVIRONMENT, Manifest, SERVICES, Service, UPSTREAMS, scalar, seconds};
+use crate::copilot::{ENVIRONMENT, Manifest, SERVICES, Service, UPSTREAMS, scalar, seconds};
 
 const TEMPLATE: &str = "cloudformation/greeter.yml";
 

@@ -7,13 +7,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use application::{EDGE, Service};
 use serde_json::{Value, json};
-
-use crate::arguments::Service;
 
 /// What Service Connect balances (an `appProtocol` of `http`, or none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connect {
+pub enum Connect {
     /// Requests.
     Http,
     /// Whole connections.
@@ -21,17 +20,20 @@ pub(crate) enum Connect {
 }
 
 /// One Envoy.
-pub(crate) struct Proxy {
-    pub(crate) name: String,
+pub struct Proxy {
+    /// What it is called in its own statistics, and in the mesh.
+    pub name: String,
     /// The Unix socket where it is asked for its statistics, for its owner alone: whoever
     /// reaches it can also stop the proxy.
-    pub(crate) admin: Option<PathBuf>,
-    pub(crate) connect: Connect,
-    pub(crate) listeners: Vec<Listener>,
+    pub admin: Option<PathBuf>,
+    /// What its sidecars balance.
+    pub connect: Connect,
+    /// The ways through it.
+    pub listeners: Vec<Listener>,
 }
 
 /// A way through a proxy: what comes in at an address goes to the endpoints.
-pub(crate) struct Listener {
+pub struct Listener {
     role: Role,
     address: SocketAddr,
     /// What the endpoints are together; also in the statistics' names.
@@ -40,23 +42,26 @@ pub(crate) struct Listener {
 }
 
 /// What a sidecar calls its task's application.
-pub(crate) const APPLICATION: &str = "application";
+pub const APPLICATION: &str = "application";
 
 impl Listener {
     /// The load balancer's, with the greeters behind it.
-    pub(crate) fn load_balancer(address: SocketAddr, greeters: Endpoints) -> Self {
-        let service = Service::Greeter.dns_name();
+    #[must_use]
+    pub fn load_balancer(address: SocketAddr, greeters: Endpoints) -> Self {
+        let service = EDGE.dns_name;
         Self { role: Role::LoadBalancer, address, service, endpoints: greeters }
     }
 
     /// A sidecar's, with its task's application behind it.
-    pub(crate) fn inbound(address: SocketAddr, application: Endpoints) -> Self {
+    #[must_use]
+    pub fn inbound(address: SocketAddr, application: Endpoints) -> Self {
         Self { role: Role::Inbound, address, service: APPLICATION, endpoints: application }
     }
 
     /// A greeter's sidecar's, with a leaf's tasks behind it.
-    pub(crate) fn outbound(leaf: Service, address: SocketAddr, tasks: Endpoints) -> Self {
-        Self { role: Role::Outbound, address, service: leaf.dns_name(), endpoints: tasks }
+    #[must_use]
+    pub fn outbound(leaf: Service, address: SocketAddr, tasks: Endpoints) -> Self {
+        Self { role: Role::Outbound, address, service: leaf.dns_name, endpoints: tasks }
     }
 }
 
@@ -72,7 +77,7 @@ enum Role {
 }
 
 /// Where a cluster finds its endpoints.
-pub(crate) enum Endpoints {
+pub enum Endpoints {
     /// In a file (see [`endpoints`]), read again each time another is moved to its place.
     File(PathBuf),
     /// In the DNS, or given as they are.
@@ -104,7 +109,8 @@ const HEALTH_THRESHOLD: u32 = 2;
 
 impl Proxy {
     /// The configuration that Envoy starts with.
-    pub(crate) fn bootstrap(&self) -> Value {
+    #[must_use]
+    pub fn bootstrap(&self) -> Value {
         let mut bootstrap = json!({
             "node": {"id": self.name, "cluster": "mesh"},
             "static_resources": {
@@ -211,7 +217,7 @@ impl Proxy {
 }
 
 /// Endpoints as a file has them: the list of a service's tasks, or a task's application.
-pub(crate) fn endpoints(service: &str, tasks: impl IntoIterator<Item = SocketAddr>) -> Value {
+pub fn endpoints(service: &str, tasks: impl IntoIterator<Item = SocketAddr>) -> Value {
     let mut assignment = assignment(service, tasks.into_iter().map(address));
     assignment["@type"] =
         "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".into();
