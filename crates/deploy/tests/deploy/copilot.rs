@@ -81,7 +81,7 @@ const ON_THE_DRAIN: [(&str, &str); 6] = [
     ("copilot/greeting-service/manifest.yml", "A service drains for {} at most."),
     ("copilot/greeter-service/manifest.yml", "A service drains for {} at most."),
     ("cloudformation/greeter.yml", "A service drains for {} at most."),
-    ("README.md", "at the latest {} s after the signal"),
+    ("docs/operations.md", "at the latest {} s after the signal"),
     ("docs/http.md", "| a drain, from SIGTERM to the end | {} s |"),
 ];
 
