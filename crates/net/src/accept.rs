@@ -13,24 +13,25 @@ use socket2::SockRef;
 use crate::deadline::Deadlines;
 use crate::limits;
 
-/// Where connections come in.
+/// A listening socket, whose connections a coroutine accepts.
 #[derive(Debug)]
 pub struct Listener(CoIo<TcpListener>);
 
 impl Listener {
-    /// Accepts connections for which the kernel holds [`limits::UNREAD`], and which it resets
-    /// when their peer reads nothing for `patience`.
+    /// Takes over a socket that listens. The kernel's buffers of each connection have
+    /// [`limits::UNREAD`] bytes; on Linux the kernel resets a connection whose peer reads nothing
+    /// for `patience`.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The system call that failed.
     pub fn new(listener: TcpListener, patience: Duration) -> io::Result<Self> {
         // Connections inherit what is set here.
         let socket = SockRef::from(&listener);
         socket.set_send_buffer_size(limits::UNREAD)?;
         socket.set_recv_buffer_size(limits::UNREAD)?;
-        // A peer that does not read loses the connection, even when all that is to be said is
-        // written and the connection is closed here (tcp(7)).
+        // The kernel resets the connection of a peer that does not read, even after everything
+        // was written and the connection was closed here (tcp(7)).
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(patience))?;
         #[cfg(not(target_os = "linux"))]
@@ -38,9 +39,9 @@ impl Listener {
         Ok(Self(CoIo::new(listener)?))
     }
 
-    /// Hands each connection to `start`, until the listener is shut down; rests
-    /// ([`limits::REST`]) when accepting or `start` fails, after `failed` was told why. To be
-    /// called inside a coroutine.
+    /// Accepts connections and hands each to `start`, until the listener is shut down. When
+    /// accepting or `start` fails, it tells `failed` why, and then rests for [`limits::REST`].
+    /// Call it inside a coroutine.
     pub fn accept_all(
         &self,
         deadlines: &Deadlines,
@@ -66,7 +67,7 @@ impl Listener {
                         turns.waited();
                     }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => turns.count(),
-                    // It was shut down.
+                    // The listener was shut down.
                     ErrorKind::InvalidInput => return,
                     _ => rest(error),
                 },

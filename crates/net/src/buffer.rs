@@ -8,20 +8,20 @@ use crate::socket::Socket;
 /// A queue of bytes: filled from a socket, used up from the front.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// Always initialised; what counts is `start..end`.
+    /// Always initialised; only `start..end` is input.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    /// What is there.
+    /// The bytes that were received and not yet used.
     #[must_use]
     pub fn unused(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Uses up `count` bytes, at most all that are there.
+    /// Removes `count` bytes from the front, or all if there are fewer.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
@@ -33,8 +33,8 @@ impl Buffer {
         }
     }
 
-    /// Waits for more, at most until `limit` bytes are there. Says how many came; 0 is the
-    /// end of input.
+    /// Waits for more input, but holds no more than `limit` bytes. Returns how many bytes came; 0
+    /// is the end of input. Call it only while fewer than `limit` bytes are unused.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! New connections to one host, whichever of its addresses answers.
+//! New connections to one host, at whichever of its addresses answers.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -16,29 +16,30 @@ use crate::socket::Socket;
 pub struct Connector {
     resolver: Arc<Resolver>,
     deadlines: Deadlines,
-    /// Addresses that gave no connection, and when: each once.
+    /// The addresses that gave no connection, each once, with the time of the last failure.
     failed: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
-/// What came of trying an address.
+/// The result of trying an address.
 enum Attempt {
     Connected(Socket),
-    /// It did not answer yet, and may still do so.
+    /// It has not answered yet, and may still do so.
     Late(Socket),
 }
 
 impl Connector {
-    /// To the host of `resolver`.
+    /// Connects to the host of `resolver`.
     pub fn new(resolver: Arc<Resolver>, deadlines: Deadlines) -> Self {
         Self { resolver, deadlines, failed: Mutex::default() }
     }
 
-    /// A connection, by `end` at the latest. Each address is tried twice, for a first packet
-    /// may be lost, and those that have not answered may still do so.
+    /// Opens a connection, by `end` at the latest. It tries each address [`limits::ATTEMPTS`]
+    /// times. An address that has not answered yet may still do so while others are tried.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when an address did not answer; else why the last one gave none.
+    /// Those of [`Resolver::resolve`]; `TimedOut` if an address did not answer; otherwise the
+    /// error of the last address.
     pub fn connect(&self, end: Instant) -> io::Result<Socket> {
         let mut addresses = self.resolver.resolve(&self.deadlines, end)?.to_vec();
         let start = Instant::now();
@@ -77,14 +78,14 @@ impl Connector {
                 Ok(Attempt::Late(socket)) => late.push(socket),
                 Err(error) => failure = error,
             }
-            // Meanwhile another one may have come.
+            // Meanwhile an earlier attempt may have connected.
             if let Some(place) = late.iter().position(|s| s.is_connected().unwrap_or(false)) {
                 return Ok(late.swap_remove(place));
             }
         }
     }
 
-    /// When the address last gave no connection, if it is avoided for that.
+    /// When the address last failed, if that was less than [`limits::AVOIDED`] ago.
     fn failed_at(&self, address: SocketAddr, now: Instant) -> Option<Instant> {
         let mut failed = self.failed();
         failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::AVOIDED);
@@ -151,7 +152,8 @@ mod tests {
         }
     }
 
-    /// Connects so many times to a host that has these addresses: to which it came.
+    /// Connects `times` times to a host with these addresses. Returns the address of each
+    /// connection, or why there was none.
     fn connected(addresses: &[SocketAddr], times: usize) -> Vec<Result<SocketAddr, ErrorKind>> {
         chassis::runtime::init().unwrap();
         let resolver = Resolver::knowing("some.test", addresses);
@@ -179,7 +181,8 @@ mod tests {
         assert_eq!(connected(&[silent.address()], 1), [Err(ErrorKind::TimedOut)]);
     }
 
-    /// However many are silent, the live one has its turn: those that never failed come first.
+    /// However many addresses are silent, the live one has its turn: addresses that never failed
+    /// are tried first.
     #[test]
     fn many_addresses_that_do_not_answer_do_not_hide_one_that_does() {
         let silent: Vec<_> = (0..6).map(|_| Silent::new()).collect();

@@ -1,10 +1,12 @@
 //! Deadlines for coroutines that wait.
 //!
-//! A coroutine waits without a limit of its own. One thread ends the wait: it wakes the
-//! coroutine once its deadline has passed, and the coroutine asks the deadline why it woke.
-//! An idle process sleeps. may has timers, but their waits are cut to whole milliseconds, where
-//! 0 is no limit, the coroutine goes on on their thread, and those for I/O wake an idle worker
-//! a hundred times a second.
+//! A coroutine itself waits without a limit. One thread ends waits that take too long: it wakes a
+//! coroutine whose deadline has passed, and the coroutine asks the deadline why it woke. In an
+//! idle process this thread sleeps.
+//!
+//! may has timers of its own, but they cut a wait to whole milliseconds, and 0 means no limit; a
+//! coroutine continues on the timers' thread; and the timers for I/O wake an idle worker a
+//! hundred times a second.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,22 +19,23 @@ use std::time::{Duration, Instant};
 use may::coroutine::{self, Coroutine};
 use may::io::{CoIo, WaitIo, WaitIoWaker};
 
-/// What ends waits. Clones share one thread.
+/// All deadlines, and the thread that watches them. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Deadlines(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// By when they are to be looked at: each timer once at most, and never too late.
+    /// The timers, by the time at which the thread looks at them. Each stands here once at most,
+    /// and never later than its deadline.
     queue: Mutex<BTreeMap<Key, Arc<Timer>>>,
     ids: AtomicU64,
     thread: OnceLock<Thread>,
 }
 
-/// The time, and the timer's number, since two may have the same time.
+/// The time, and the timer's number, because two timers may have the same time.
 type Key = (Instant, u64);
 
-/// The time at which a coroutine wakes at the latest. It is taken away when dropped.
+/// The time at which a waiting coroutine wakes at the latest. Dropping it removes the deadline.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     shared: Arc<Shared>,
@@ -46,9 +49,9 @@ struct Timer {
     state: Mutex<Wait>,
 }
 
-/// Who is woken.
+/// What is woken.
 enum Waiter {
-    /// Whoever waits for the socket.
+    /// The coroutine that waits for the socket.
     Socket(WaitIoWaker),
     /// A parked coroutine.
     Coroutine(Coroutine),
@@ -58,10 +61,10 @@ enum Waiter {
 struct Wait {
     /// When the wait ends.
     at: Option<Instant>,
-    /// The wait has ended.
+    /// That time has passed.
     passed: bool,
-    /// Its place in the queue: no later than `at`. A deadline that moves later, as most do,
-    /// leaves it where it is.
+    /// Its place in the queue, no later than `at`. A deadline that moves later, as most do, does
+    /// not move this place.
     queued: Option<Instant>,
 }
 
@@ -85,17 +88,17 @@ impl Deadlines {
         Ok(Self(shared))
     }
 
-    /// A deadline for those who wait for `io`; none yet.
+    /// A deadline for coroutines that wait for `io`. It is not set yet.
     pub(crate) fn watch<T: std::os::fd::AsRawFd>(&self, io: &CoIo<T>) -> Deadline {
         self.deadline(Waiter::Socket(io.waker()))
     }
 
-    /// A deadline for this coroutine when it is parked; none yet.
+    /// A deadline for this coroutine while it is parked. It is not set yet.
     pub(crate) fn watch_this(&self) -> Deadline {
         self.deadline(Waiter::Coroutine(coroutine::current()))
     }
 
-    /// Parks this coroutine for so long.
+    /// Parks this coroutine for `time`.
     pub fn sleep(&self, time: Duration) {
         let deadline = self.watch_this();
         deadline.set(Instant::now() + time);
@@ -121,12 +124,12 @@ impl Deadline {
         }
     }
 
-    /// Its number: no other has it.
+    /// Its number, which no other deadline has.
     pub(crate) fn id(&self) -> u64 {
         self.timer.id
     }
 
-    /// Takes the deadline away, passed or not.
+    /// Removes the deadline, whether it has passed or not.
     pub(crate) fn clear(&self) {
         let mut state = self.timer.state();
         (state.at, state.passed) = (None, false);
@@ -175,7 +178,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the timer its place, in place of a later one; the thread may have to look sooner.
+    /// Puts the timer into the queue, and removes it from a later place. If the timer is now the
+    /// first, the thread has to look at it sooner.
     fn enqueue(&self, timer: &Arc<Timer>, state: &mut Wait, at: Instant) {
         let mut queue = self.queue();
         if let Some(later) = state.queued.replace(at) {
@@ -213,7 +217,7 @@ impl Shared {
         }
     }
 
-    /// Ends the timer's wait if it is over; else the timer is queued again.
+    /// Wakes the coroutine if its deadline has passed; otherwise queues the timer again.
     fn look_at(&self, timer: &Arc<Timer>, queued: Instant, now: Instant) {
         let mut state = timer.state();
         if state.queued != Some(queued) {
@@ -289,7 +293,7 @@ mod tests {
         });
     }
 
-    /// Each timer stands in the queue once at most, and not at all when it is gone.
+    /// Each timer stands in the queue once at most, and a dropped timer not at all.
     #[test]
     fn the_queue_holds_no_more_than_there_is() {
         with(|deadlines| {

@@ -3,15 +3,15 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `accept` | accepting connections |
-//! | `places` | so many at a time |
-//! | `connect` | a connection to a host, whichever of its addresses answers |
+//! | `places` | counting what is under way, up to a limit |
+//! | `connect` | connections to a host, at whichever of its addresses answers |
 //! | `resolver` | host names to addresses, never on the worker |
 //! | `socket` | a connected socket |
 //! | `buffer` | what a connection has received and not yet used |
-//! | `deadline` | ends what takes too long |
-//! | [`limits`] | how long all that takes |
+//! | `deadline` | ending waits that take too long |
+//! | [`limits`] | how long each of these may take, and how much it may hold |
 //!
-//! The coroutines are `may`'s: `chassis::runtime::init` has to come first.
+//! The coroutines are those of `may`: call `chassis::runtime::init` first.
 
 mod accept;
 mod buffer;

@@ -3,29 +3,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// So many places: for connections, or for calls.
+/// A number of places, for connections or for calls.
 #[derive(Debug)]
 pub struct Places {
     limit: usize,
     taken: AtomicUsize,
 }
 
-/// One of them, until dropped.
+/// A place that is taken. Dropping it makes the place free again.
 #[derive(Debug)]
 pub struct Place(Arc<Places>);
 
 impl Places {
-    /// All of them are free.
+    /// `limit` places, all of them free.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, taken: AtomicUsize::new(0) })
     }
 
-    /// One of them, if one is free.
+    /// Takes a place, if one is free.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> Option<Place> {
         let place = Place(self.clone());
-        // Counted before it is looked at: dropped, it gives back what it took.
+        // It is counted first. If that was one too many, dropping it here takes the count back.
         (self.taken.fetch_add(1, Relaxed) < self.limit).then_some(place)
     }
 }

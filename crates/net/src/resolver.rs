@@ -1,4 +1,5 @@
-//! Host names to addresses, never on the worker: getaddrinfo(3) blocks.
+//! Looks up the addresses of a host name, on a thread of its own: getaddrinfo(3) would block the
+//! worker.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -11,7 +12,7 @@ use may::coroutine::{self, Coroutine};
 use crate::deadline::Deadlines;
 use crate::limits;
 
-/// getaddrinfo(3), or a test's.
+/// getaddrinfo(3), or what a test puts in its place.
 pub type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// The addresses of one host.
@@ -19,7 +20,7 @@ pub type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 pub struct Resolver {
     host: String,
     port: u16,
-    /// The host is an address, which needs no look-up, ever.
+    /// The host is an address, which never needs a look-up.
     is_address: bool,
     get_addresses: GetAddresses,
     state: Mutex<Known>,
@@ -27,25 +28,27 @@ pub struct Resolver {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Found last; used however old while nothing newer is known.
+    /// Those found last. However old, they are used until newer ones are found.
     addresses: Option<Arc<[SocketAddr]>>,
     /// Why the last look-up failed.
     error: Option<String>,
     looked_up: Option<Instant>,
-    /// One look-up at a time: a name server that hangs costs one thread.
+    /// A look-up is under way. There is one at a time, so a name server that hangs costs one
+    /// thread.
     looking: bool,
-    /// Who is parked until it ends, by the number of their deadline.
+    /// The coroutines that are parked until it ends, each with the number of its deadline.
     waiting: Vec<(u64, Coroutine)>,
 }
 
 impl Resolver {
-    /// Of a host, with this port. An IPv6 address may stand in brackets, as in a URL.
+    /// Finds the addresses of `host`, with this port. An IPv6 address may stand in brackets, as
+    /// in a URL.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Arc<Self> {
         Self::with(host, port, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
-    /// The same with another getaddrinfo.
+    /// The same, with another function in place of getaddrinfo(3).
     #[must_use]
     pub fn with(host: &str, port: u16, get_addresses: GetAddresses) -> Arc<Self> {
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -56,12 +59,13 @@ impl Resolver {
         Arc::new(Self { host, port, is_address, get_addresses, state: Mutex::new(state) })
     }
 
-    /// The addresses, at least one. Waits only when none are known yet, until `end`, and in a
-    /// coroutine only.
+    /// Returns the addresses, at least one. It waits only while none are known, and until `end`
+    /// at the latest. Call it inside a coroutine.
     ///
     /// # Errors
     ///
-    /// `TimedOut` at `end`; `NotFound` with the cause.
+    /// `TimedOut` if the look-up has not ended by `end`; `NotFound`, with the cause, if it
+    /// failed.
     pub fn resolve(
         self: &Arc<Self>,
         deadlines: &Deadlines,
@@ -100,7 +104,7 @@ impl Resolver {
         Err(io::Error::new(kind, text))
     }
 
-    /// Of a host that has these addresses for as long as they are fresh.
+    /// Knows these addresses of `host`, for as long as they are fresh.
     #[cfg(test)]
     pub(crate) fn knowing(host: &str, addresses: &[SocketAddr]) -> Arc<Self> {
         let resolver = Self::new(host, 80);
@@ -110,7 +114,7 @@ impl Resolver {
         resolver
     }
 
-    /// The addresses it knows.
+    /// The addresses that it knows.
     #[cfg(test)]
     pub(crate) fn known(&self) -> Arc<[SocketAddr]> {
         self.lock().addresses.clone().unwrap_or_default()
@@ -191,8 +195,8 @@ mod tests {
         assert!(error.to_string().starts_with("cannot look up no-such-host.invalid: "), "{error}");
     }
 
-    /// A name server that is silent: everybody who waits gives up in time, however little
-    /// that is, one thread waits on, and what it finds is found by the next.
+    /// The name server is silent. Everyone who waits gives up in time, however short that is; one
+    /// thread goes on waiting, and the next caller gets what it finds.
     #[test]
     fn a_look_up_that_hangs_holds_nobody() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);

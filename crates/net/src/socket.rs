@@ -13,26 +13,29 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::deadline::{Deadline, Deadlines};
 
-/// A connected socket with a deadline. To be used inside a coroutine only.
+/// A socket with a deadline. Use it inside a coroutine only.
 #[derive(Debug)]
 pub struct Socket {
     io: CoIo<Arc<TcpStream>>,
-    /// Closed after `io` is dropped, which takes the number out of epoll. Closed before, the
-    /// number could be another connection's by then, accepted by another thread.
+    /// It must be closed after `io` is dropped, which takes the file's number out of epoll. If it
+    /// were closed first, another thread could accept a connection with the same number in
+    /// between, and that one would be taken out of epoll.
     stream: Arc<TcpStream>,
     deadline: Deadline,
-    /// What was done since the last wait.
+    /// Counts the reads and writes since the last wait.
     turns: Turns,
-    /// The last read took all there was: the next one waits before it tries.
+    /// The last read took all the input: the next one waits before it tries.
     drained: AtomicBool,
-    /// An event said that the peer is done: no other event may follow, only a read tells.
+    /// An event said that the peer has ended. No other event may follow, so reads must not wait
+    /// for one.
     ended: AtomicBool,
-    /// It has been read from since the deadline passed.
+    /// There was a read after the deadline had passed.
     late: AtomicBool,
 }
 
-/// The events of a peer that wrote, and of one that is done, whole or half. Linux's; on other
-/// systems no socket counts as drained, and every read is tried at once.
+/// The events of a peer that has written, and of one that has ended: it closed, or will write no
+/// more. They are Linux's; on other systems no socket counts as drained, and every read is tried
+/// at once.
 #[cfg(target_os = "linux")]
 const INPUT: usize = nix::libc::EPOLLIN.cast_unsigned() as usize;
 #[cfg(not(target_os = "linux"))]
@@ -43,21 +46,21 @@ const END: usize =
 #[cfg(not(target_os = "linux"))]
 const END: usize = 0;
 
-/// Whether the error says that the peer's kernel does not answer any more: a service that is
-/// only slow never causes it.
+/// Whether the error says that the peer's kernel does not answer any more. A service that is only
+/// slow never causes it.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ETIMEDOUT as i32)
 }
 
 impl Socket {
-    /// A socket of a stream that does not block.
+    /// Takes over a connected stream, which must not block.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The system call that failed.
     pub fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
-        // Fails if the peer is gone already, which the first read will tell.
+        // This fails if the peer is gone already; the first read will say so.
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);
         let io = CoIo::new(stream.clone())?;
@@ -72,12 +75,12 @@ impl Socket {
         })
     }
 
-    /// Begins to connect: [`Self::wait_until_connected`] says what comes of it. A peer whose
-    /// kernel does not answer for `silence` is gone: see [`is_gone`].
+    /// Begins to connect; [`Self::wait_until_connected`] waits for the result. On Linux, a peer
+    /// whose kernel does not answer for `silence`, now or later, is gone: see [`is_gone`].
     ///
     /// # Errors
     ///
-    /// What the kernel says at once.
+    /// The system call that failed at once.
     pub(crate) fn connect(
         address: SocketAddr,
         silence: Duration,
@@ -94,11 +97,12 @@ impl Socket {
         }
     }
 
-    /// Waits until the connection is there.
+    /// Waits until the connection is open.
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed, and it may still come; what the kernel says.
+    /// `TimedOut` once the deadline has passed: the connection may still open. Any other error:
+    /// it will not.
     pub(crate) fn wait_until_connected(&self) -> io::Result<()> {
         while !self.is_connected()? {
             self.wait()?;
@@ -106,7 +110,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether the connection is there by now. It fails if it will never be.
+    /// Whether the connection is open now. It is an error if it never will be.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
         match self.stream.take_error()? {
             Some(error) => Err(error),
@@ -120,31 +124,31 @@ impl Socket {
         self.stream.peer_addr().unwrap()
     }
 
-    /// Ends waits once `wait` is over, in place of any earlier deadline.
+    /// Sets the deadline: waits end `wait` from now. It replaces any earlier deadline.
     pub fn set_deadline(&self, wait: Duration) {
         self.set_deadline_at(Instant::now() + wait);
     }
 
-    /// The same, at a point in time.
+    /// Sets the deadline to a point in time.
     pub fn set_deadline_at(&self, at: Instant) {
         self.deadline.set(at);
         self.late.store(false, Relaxed);
     }
 
-    /// Lets waits take as long as they take.
+    /// Removes the deadline: waits take as long as they take.
     pub fn clear_deadline(&self) {
         self.deadline.clear();
     }
 
-    /// Waits for bytes. 0 is the end of input.
+    /// Reads, and waits if there is nothing to read. 0 is the end of input.
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed, though what had come by then is read first, in
-    /// one read; what the kernel says.
+    /// `TimedOut` once the deadline has passed. But one more read still returns what has come.
+    /// Any other error is that of the system call.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.deadline.has_passed() {
-            // Without an end to it, a peer that never stops would never be too late.
+            // Only one such read: a peer that never stops sending must be too late at last.
             if self.late.swap(true, Relaxed) {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -161,7 +165,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed; what the kernel says.
+    /// `TimedOut` if it has to wait and the deadline has passed; otherwise the system call that
+    /// failed.
     pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.wait_for(|| (&*self.stream).write(bytes))? {
@@ -180,7 +185,7 @@ impl Socket {
         if events & (INPUT | END) == 0 && !self.ended.load(Relaxed) {
             return true;
         }
-        // An event may also be that of bytes which were read before it came.
+        // The event may be for bytes that have been read already.
         self.heard(events);
         let peeked = self.stream.peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
@@ -195,10 +200,10 @@ impl Socket {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Closes, and has the kernel forget what the peer has not read: it would keep it, and
-    /// offer it for minutes, to somebody who does not read.
+    /// Closes the connection with a reset, so that the kernel forgets what the peer has not read.
+    /// Otherwise it would keep these bytes for minutes, for a peer that does not read.
     pub fn reset(self) {
-        // Fails if the peer is gone already, and all that was for it too.
+        // This fails if the peer is gone already; then the kernel has forgotten everything.
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
 
@@ -208,7 +213,7 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
-                    // A client whose every read and write is ready must not keep the worker.
+                    // A connection that never has to wait must not keep the worker for itself.
                     self.turns.count();
                     return result;
                 }
@@ -216,10 +221,10 @@ impl Socket {
         }
     }
 
-    /// Waits for an event, of those since the last wait. It may be for the other direction:
-    /// whoever waited to write has also heard that there is something to read.
+    /// Waits for an event; one that came since the last wait counts. It may be for the other
+    /// direction: a wait to write may also hear that there is something to read.
     fn wait(&self) -> io::Result<()> {
-        // One that has passed wakes nobody a second time.
+        // A deadline that has passed wakes nobody a second time.
         if !self.deadline.has_passed() {
             self.heard(self.io.wait_io());
             self.turns.waited();
@@ -277,8 +282,7 @@ mod tests {
         waits.join().unwrap();
     }
 
-    /// Of one set of events, both directions hear: what comes while a write waits is not
-    /// lost on the read after it.
+    /// Input that comes while a write waits is not lost: the read after it hears of it.
     #[test]
     fn what_comes_during_a_write_is_read_after_it() {
         // More than two sockets' buffers hold.
@@ -305,7 +309,7 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// A wait ends at its deadline, whichever it is for, and the socket can still be used.
+    /// A deadline ends a read and a write that wait, and the socket can still be used.
     #[test]
     fn a_deadline_ends_a_wait_and_no_more() {
         const WAIT: Duration = Duration::from_millis(50);
@@ -340,8 +344,8 @@ mod tests {
         waits.join().unwrap();
     }
 
-    /// What came in time counts, when it is read late: whoever asks two has to read one after
-    /// the other.
+    /// Input that came in time counts, even if it is read late: who asks two services has to read
+    /// one answer after the other.
     #[test]
     fn what_came_before_the_deadline_is_read_after_it() {
         chassis::runtime::init().unwrap();
@@ -365,7 +369,7 @@ mod tests {
         reads.join().unwrap();
     }
 
-    /// A peer whose bytes never end is too late at last: no read of them waits.
+    /// A peer that never stops sending is too late at last, although no read has to wait.
     #[test]
     fn a_flood_has_an_end() {
         chassis::runtime::init().unwrap();
@@ -386,9 +390,9 @@ mod tests {
         floods.join().unwrap();
     }
 
-    /// The number of a socket that is dropped is free for another only once epoll has
-    /// forgotten it: else another thread, which gets the number in between, loses its own
-    /// connection out of epoll, for ever.
+    /// The number of a dropped socket becomes free only after epoll has forgotten it. Otherwise
+    /// another thread could get the number in between, and its own connection would be taken out
+    /// of epoll, for ever.
     #[test]
     fn a_number_is_free_only_when_epoll_has_forgotten_it() {
         chassis::runtime::init().unwrap();
@@ -403,7 +407,7 @@ mod tests {
                 }
             })
         };
-        // On this thread numbers are taken as soon as they are free.
+        // This thread takes numbers as soon as they are free.
         for _ in 0..2000 {
             let (stream, mut peer) = pair();
             let socket = Socket::new(stream, &deadlines).unwrap();
