@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// The host of `uri-host [ ":" port ]` (RFC 9110, section 7.2), if both are good. It may be empty.
+/// The host in `uri-host [ ":" port ]` (RFC 9110, section 7.2), if host and port are good. It may
+/// be empty.
 pub(crate) fn host(authority: &[u8]) -> Option<&[u8]> {
     let end = if authority.starts_with(b"[") {
         authority.iter().position(|&b| b == b']')? + 1
@@ -35,7 +36,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
     str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `reg-name`, of which `IPv4address` is a part.
+/// `reg-name`; every `IPv4address` is one too.
 fn is_name(mut name: &[u8]) -> bool {
     loop {
         name = match name {

@@ -1,20 +1,21 @@
-//! What a message's body is, and where it ends (RFC 9112, sections 6 and 7).
+//! Reads the body of a message, and finds its end (RFC 9112, sections 6 and 7).
 
 use crate::framing::Framing;
 use crate::grammar::is_token_byte;
 use crate::limits;
 use crate::refusal::Refusal;
 
-/// Follows a body to its end.
+/// Reads a body to its end.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
+    /// How many bytes the body may still take, with those of its chunks' lines.
     left: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Bytes of the body, or of one chunk with its CR LF.
+    /// In the body, or in a chunk, whose CR LF follows.
     Bytes {
         left: u64,
         then: Then,
@@ -34,7 +35,7 @@ enum Then {
 struct Step {
     /// Its length in bytes.
     used: usize,
-    /// It is content, and no framing.
+    /// It is content, not framing.
     is_content: bool,
 }
 
@@ -53,9 +54,9 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Goes on through `input`, and calls `content` with what the body holds. Says how much
-    /// of the input belongs to the body; when that is less than all and the body is not
-    /// done, more input is needed to go on.
+    /// Reads on in `input`, and calls `content` with each piece of the content. Returns how many
+    /// bytes of the input belong to the body. If the body is not done then, it needs more input:
+    /// what was not used, and more behind it.
     pub(crate) fn advance(
         &mut self,
         input: &[u8],
@@ -72,7 +73,7 @@ impl Decoder {
         Ok(used)
     }
 
-    /// One step, or `None` if it takes more input or none at all.
+    /// Takes one step. `None` if that needs more input, or the body is done.
     fn step(&mut self, input: &[u8]) -> Result<Option<Step>, Refusal> {
         let is_content = matches!(self.state, State::Bytes { left: 1.., .. });
         let (next, used) = match self.state {
@@ -110,8 +111,8 @@ impl Decoder {
     }
 }
 
-/// The size that a line says: hex digits alone, and any extensions behind them (RFC 9112,
-/// section 7.1). httparse's parser takes an empty size for 0, and anything for an extension.
+/// The size in the line of a chunk: hex digits, and then any extensions (RFC 9112, section 7.1).
+/// httparse has a parser too, but it reads no digits as 0, and accepts anything as an extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let (digits, mut extensions) = split_run(line, |b| b.is_ascii_hexdigit());
     while !extensions.is_empty() {
@@ -165,12 +166,12 @@ fn without_space(text: &[u8]) -> &[u8] {
     split_run(text, |b| b == b' ' || b == b'\t').1
 }
 
-/// As many bytes of that kind as there are at the front, and what follows them.
+/// The bytes of that kind at the front, and what follows them.
 fn split_run(text: &[u8], is_of_it: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|&b| !is_of_it(b)).unwrap_or(text.len()))
 }
 
-/// The line at the front, without its CR LF, once it is there.
+/// The line at the front, without its CR LF; `None` while its end has not come.
 fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
     let bad = Refusal::Malformed("bad line in a chunked body");
     match input.iter().take(limits::CHUNK_LINE).position(|&b| b == b'\n') {
@@ -192,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// The content, and what is left behind the body.
+    /// The content, and what follows the body.
     type Decoded = (Vec<u8>, Vec<u8>);
 
     /// Feeds `input` in pieces of `size`, as reads would bring it; `None` if the body did

@@ -1,5 +1,5 @@
-//! How the end of a message is found, and whether its connection lives on (RFC 9112,
-//! sections 6.3 and 9.3): the headers that requests and answers have in common.
+//! How the end of a message is found, and whether its connection stays open (RFC 9112, sections
+//! 6.3 and 9.3). Requests and answers have these headers in common.
 
 use httparse::Header;
 
@@ -20,7 +20,7 @@ impl Framing {
     pub const NONE: Self = Self::Length(0);
 }
 
-/// What the headers of a message say of its end and its connection's.
+/// What the headers of a message say about its end, and about its connection.
 #[derive(Debug, Default)]
 pub struct Fields {
     length: ContentLength,
@@ -28,17 +28,17 @@ pub struct Fields {
     options: ConnectionOptions,
 }
 
-/// What `Content-Length` says, in however many lines.
+/// The value of `Content-Length`, in one line or more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContentLength(Option<u64>);
 
 impl ContentLength {
-    /// Takes note of a line's value, without the space around it.
+    /// Reads the value of one line, without the space around it.
     ///
     /// # Errors
     ///
-    /// It is no number, or not the one that another line has.
-    #[inline] // a leaf has few bytes left
+    /// The value is not a number, or another line has a different one.
+    #[inline] // smaller: a leaf is close to its budget
     pub fn read(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let length = number(value).ok_or(Refusal::Malformed("bad Content-Length"))?;
         if self.0.is_some_and(|known| known != length) {
@@ -48,14 +48,14 @@ impl ContentLength {
         Ok(())
     }
 
-    /// The length in bytes, if it was said.
+    /// The length in bytes, if there is such a line.
     #[must_use]
     pub const fn get(self) -> Option<u64> {
         self.0
     }
 }
 
-/// What `Connection` says, in however many lines.
+/// The options in `Connection`, in one line or more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionOptions {
     close: bool,
@@ -63,8 +63,8 @@ pub struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// Takes note of a line's value.
-    #[inline] // a leaf has few bytes left
+    /// Reads the value of one line.
+    #[inline] // smaller: a leaf is close to its budget
     pub fn read(&mut self, value: &[u8]) {
         for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
@@ -72,14 +72,15 @@ impl ConnectionOptions {
         }
     }
 
-    /// Whether the connection lives on: HTTP/1.0's closes unless it is asked not to.
+    /// Whether the connection stays open. One of HTTP/1.0 closes unless the message asks for
+    /// `keep-alive`.
     #[must_use]
     pub const fn keep_alive(self, is_1_0: bool) -> bool {
         !self.close && (!is_1_0 || self.keep_alive)
     }
 }
 
-/// What `Transfer-Encoding` says: one list, over however many lines.
+/// The codings in `Transfer-Encoding`. Several lines are one list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Codings {
     #[default]
@@ -88,14 +89,14 @@ enum Codings {
     Chunked,
     /// Nothing but codings we do not know.
     Unknown,
-    /// Codings we do not know, and chunked behind them.
+    /// Codings we do not know, and then chunked.
     UnknownThenChunked,
     Malformed,
 }
 
 impl Codings {
-    /// With one more member of the list (RFC 9112, sections 6.1 and 7). Chunked is the last of
-    /// them, there once, and without parameters.
+    /// Adds a member of the list (RFC 9112, sections 6.1 and 7). Chunked must be the last, may
+    /// stand there only once, and has no parameters.
     fn and(self, member: &[u8]) -> Self {
         let name = member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
         let is_chunked = name.eq_ignore_ascii_case(b"chunked");
@@ -111,11 +112,11 @@ impl Codings {
 }
 
 impl Fields {
-    /// Takes note of a header. Says whether it is one of these.
+    /// Reads a header. Returns whether it is one of the three.
     ///
     /// # Errors
     ///
-    /// It is bad for itself, or beside those before it.
+    /// The header is malformed, or contradicts one before it.
     pub fn read(&mut self, header: &Header) -> Result<bool, Refusal> {
         if header.name.eq_ignore_ascii_case("content-length") {
             self.length.read(header.value.trim_ascii())?;
@@ -135,11 +136,11 @@ impl Fields {
         Ok(true)
     }
 
-    /// The framing they ask for, if any.
+    /// The framing that the headers ask for, if any.
     ///
     /// # Errors
     ///
-    /// The end could not be found, or two readers could find two.
+    /// The end of the message cannot be found, or two readers could find two different ends.
     pub fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
         let malformed = |what| Err(Refusal::Malformed(what));
         match (self.codings, self.length.get()) {
@@ -148,7 +149,7 @@ impl Fields {
             _ if is_1_0 => malformed("Transfer-Encoding in HTTP/1.0"),
             (Codings::Chunked, None) => Ok(Some(Framing::Chunked)),
             (Codings::UnknownThenChunked, None) => Err(Refusal::UnknownCoding),
-            // No way to find the end (RFC 9112, section 6.3).
+            // The end cannot be found (RFC 9112, section 6.3).
             (Codings::Unknown, None) => malformed("the last Transfer-Encoding is not chunked"),
             (Codings::Empty, None) => malformed("empty Transfer-Encoding"),
             (Codings::Malformed, None) => {
@@ -157,16 +158,16 @@ impl Fields {
         }
     }
 
-    /// Whether the connection lives on: see [`ConnectionOptions::keep_alive`].
+    /// Whether the connection stays open: see [`ConnectionOptions::keep_alive`].
     #[must_use]
     pub const fn keep_alive(&self, is_1_0: bool) -> bool {
         self.options.keep_alive(is_1_0)
     }
 }
 
-/// Digits alone, and no more than fit.
+/// A number that is digits alone, and fits.
 fn number(value: &[u8]) -> Option<u64> {
-    // parse() alone would take a sign; it does refuse an empty value.
+    // parse() alone would accept a sign. It refuses an empty value.
     let digits = value.iter().all(u8::is_ascii_digit);
     str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }

@@ -1,7 +1,7 @@
-//! A second reading of what a client sends, and in `reply` of what a service answers. Cut into
-//! any pieces, the bytes must mean the same to the first, and what the second, simpler one
-//! says. `fuzz/` calls this with what libFuzzer makes up, and the tests with the seeds in
-//! `fuzz/corpus`.
+//! A second, simpler reader of what a client sends, and in `reply` of what a service answers. The
+//! product's reader must find the same however the bytes are cut, and it must find what the
+//! second reader finds. `fuzz/` calls this with the inputs of libFuzzer, and the tests call it
+//! with the seeds in `fuzz/corpus`.
 
 pub mod reply;
 
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::request::{self, Head, Method};
 use crate::requests::{Next, Requests};
 
-/// A request, and all that a service could keep of its head.
+/// A request, with all that a service could keep of its head.
 type Request = request::Request<Kept>;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,30 +57,32 @@ impl From<&Head<'_>> for Kept {
 /// The most that a client sends: enough to exceed every limit, twice.
 const MAX_SENT: usize = 160 * 1024;
 
-/// Reads one file of the fuzzer: a line that says how to cut, then what the client sends.
+/// Checks one file of the fuzzer: a line that says how to cut the input, and then what the client
+/// sends.
 ///
 /// # Panics
 ///
-/// When the input means two things.
+/// The readings differ.
 pub fn requests(file: &[u8]) {
     let (sizes, input) = open(file);
     let whole = Feed::new(&input, &[0], usize::MAX).run();
     check(&input, &whole);
-    // At most so much at once, like a connection.
+    // It holds no more at once than a connection does.
     assert_eq!(Feed::new(&input, &sizes, limits::HEAD).run(), whole, "cut into {sizes:?}");
     if input.len() < 500 {
         assert_eq!(Feed::new(&input, &[1], limits::HEAD).run(), whole, "cut into single bytes");
     }
 }
 
-/// How a file of the fuzzer is to be cut, and what. The bytes of its first line are the sizes
-/// of the pieces, in turn: `1` is one byte, `2` two, and so on through ASCII; `0` is all that
-/// is left. A thousand bytes more make the pieces once more as long. In the input, a byte 0xFF
-/// stands for a thousand more of the byte before it: so short files reach the limits.
+/// The sizes of the pieces, and the input, which a file of the fuzzer holds. The bytes of its
+/// first line are the sizes, in turn: `1` is one byte, `2` two, and so on through ASCII; `0` is
+/// all that is left. For every thousand bytes of input the pieces grow by their size. In the
+/// input, a byte 0xFF stands for a thousand copies of the byte before it, so that short files
+/// reach the limits.
 fn open(file: &[u8]) -> (Vec<usize>, Vec<u8>) {
     let end = file.iter().position(|&b| b == b'\n').unwrap_or(file.len());
     let input = expand(file.get(end + 1..).unwrap_or_default());
-    // Many thousands of single bytes would take all the time there is.
+    // Many thousands of single bytes would take too long.
     let scale = 1 + input.len() / 1000;
     let sizes = file[..end].iter().map(|b| usize::from(b.wrapping_sub(b'0')) * scale).collect();
     (sizes, input)
@@ -108,7 +110,7 @@ fn piece(sizes: &mut Cycle<Iter<usize>>) -> usize {
     }
 }
 
-/// What came of it.
+/// What was found.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     requests: Vec<Found>,
@@ -128,14 +130,14 @@ struct Found {
 
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// The client has no more to say.
+    /// The client sends no more.
     NoMore,
-    /// The last request asked for it.
+    /// The last request asked for the end.
     Close,
     Refused(Refusal),
 }
 
-/// A connection, with a slice for a socket.
+/// A connection that has a slice in place of a socket.
 struct Feed<'a> {
     input: &'a [u8],
     /// `start..end` is received and not yet used.
@@ -194,7 +196,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Holds what was found against a second reading of the same bytes.
+/// Compares what was found with a second reading of the same bytes.
 fn check(input: &[u8], outcome: &Outcome) {
     let mut next = 0;
     for Found { request, head, body, end } in &outcome.requests {
@@ -215,7 +217,7 @@ fn check(input: &[u8], outcome: &Outcome) {
     }
 }
 
-/// A head in plain string operations, with none of the parser's code.
+/// Reads a head with plain string operations and none of the parser's code, and compares.
 fn check_head(request: &Request, head: &[u8]) {
     assert!(head.len() <= limits::HEAD);
     let text: String = head.iter().map(|&byte| char::from(byte)).collect();
@@ -328,7 +330,7 @@ fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usi
     let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
     let members: Vec<_> = members.filter_map(|member| preference(&member)).collect();
     let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
-    // The quality said of the closest of its names, and how close that is.
+    // The quality of the closest name that was given, and how close that is.
     let liking = |offer: &Offer| {
         let names = offer.0.iter().enumerate().rev();
         names
@@ -346,7 +348,8 @@ fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usi
     (best.0, offers.map(|offer| liking(&offer).0))
 }
 
-/// A name in lower case, and its quality in thousandths; none if there is more to it.
+/// A name in lower case, and its quality in thousandths; `None` if it has other parameters, or is
+/// malformed.
 fn preference(member: &str) -> Option<(String, u16)> {
     let parts = outside_quotes(member, ';');
     let mut quality = "1".to_owned();
@@ -369,7 +372,7 @@ fn preference(member: &str) -> Option<(String, u16)> {
     Some((parts[0].to_ascii_lowercase(), format!("{whole}{fraction:0<3}").parse().unwrap()))
 }
 
-/// The parts of a list, trimmed; what stands between quotes is no separator.
+/// The parts of a list, trimmed. A separator between quotes does not count.
 fn outside_quotes(list: &str, separator: char) -> Vec<String> {
     let parts = untrimmed(list, separator);
     parts.iter().map(|part| part.trim_matches([' ', '\t', '\x0c']).to_owned()).collect()
@@ -393,7 +396,7 @@ fn untrimmed(list: &str, separator: char) -> Vec<String> {
     parts
 }
 
-/// A host and perhaps a port, read from the end.
+/// Whether the text is a host and perhaps a port; it is read from the end.
 fn is_host(text: &str) -> bool {
     let without_port = text.trim_end_matches(|c: char| c.is_ascii_digit());
     let host = without_port.strip_suffix(':').unwrap_or(text);
@@ -442,7 +445,7 @@ fn is_host(text: &str) -> bool {
     }
 }
 
-/// The extensions behind a chunk's size, and nothing else.
+/// Checks that the text is the extensions behind a chunk's size, and nothing else.
 fn check_extensions(text: &str) {
     let is_token = |text: &str| {
         !text.is_empty()
@@ -470,7 +473,7 @@ fn check_extensions(text: &str) {
     }
 }
 
-/// The content of a chunked body that was followed to its end, and where that is.
+/// The content of a chunked body that is complete, and its length with the framing.
 fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
     let line = |from: usize| {
         let length = input[from..].windows(2).position(|two| two == b"\r\n").expect("a line");
@@ -503,7 +506,7 @@ fn chunked(input: &[u8]) -> (Vec<u8>, usize) {
     }
 }
 
-/// Shows every seed of a target to it.
+/// Calls a target with each of its seeds.
 #[cfg(test)]
 fn each_seed(target: &str, fuzz: fn(&[u8])) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/");
@@ -537,7 +540,7 @@ mod tests {
         vec(select(PIECES), 0..7).prop_map(|pieces| pieces.concat())
     }
 
-    /// Pieces of hosts, in any order: some of what comes of it is one.
+    /// Pieces of hosts, in any order. Some of the results are hosts.
     fn hosts() -> impl Strategy<Value = String> {
         const PIECES: &[&str] =
             &["a", "1", ":", "::", "[", "]", ".", "192.0.2.1", "%c3", "%", "@", "v1.", "ffff", "/"];
@@ -545,14 +548,14 @@ mod tests {
     }
 
     proptest! {
-        /// By the grammar turned around: the parts are taken off the end.
+        /// The second reading goes the other way round: it takes the parts off the end.
         #[test]
         fn a_host_is_what_the_grammar_says(text in hosts()) {
             let found = crate::authority::host(text.as_bytes());
             prop_assert_eq!(found.is_some(), super::is_host(&text), "{}", text);
         }
 
-        /// Whatever is let through means what the second reading says.
+        /// Whatever is accepted means what the second reading says.
         #[test]
         fn every_part_of_a_request_means_one_thing(part in pieces(), sizes in vec(b'1'..b'z', 1..8)) {
             for request in [

@@ -1,7 +1,8 @@
-//! HTTP/1.1 without I/O (RFC 9110 and RFC 9112): bytes in, meaning out, and back.
+//! HTTP/1.1 without I/O (RFC 9110 and RFC 9112): it reads messages from bytes, and writes them to
+//! bytes.
 //!
-//! It decides what a message is and where it ends, and nothing of what a service makes of it:
-//! a service says what of a head it keeps by a type of its own (see [`Request`]).
+//! It decides what a message is, and where it ends. What a message means is the service's
+//! business: the service chooses what to keep of a head, by a type of its own (see [`Request`]).
 //!
 //! A message that comes in:
 //!
@@ -12,7 +13,7 @@
 //! | `authority` | the host in it |
 //! | [`negotiate`] | what a client prefers (`Accept` and its like) |
 //! | [`reply`] | the answer to a call |
-//! | [`framing`] | where a message ends, and whether its connection lives on |
+//! | [`framing`] | where a message ends, and whether its connection stays open |
 //! | `body` | a body, to its end |
 //! | `grammar` | tokens and lists |
 //!
@@ -24,11 +25,11 @@
 //! | `refusal` | why a request is refused |
 //! | `status` | the statuses |
 //!
-//! Under both: [`limits`], how much of each is taken.
+//! Both use [`limits`]: how much of a message is accepted.
 //!
-//! Input comes from strangers and must cause no panic: everything is cut at random by
-//! property tests, and fuzzed (`fuzz/`). `fuzzing` holds the result against a second, simpler
-//! reading of the same bytes.
+//! Input comes from strangers and must not cause a panic: property tests cut it at random, and it
+//! is fuzzed (`fuzz/`). `fuzzing` compares each result with a second, simpler reading of the same
+//! bytes.
 
 mod authority;
 mod body;

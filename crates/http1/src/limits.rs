@@ -1,7 +1,7 @@
-//! How much of a message is taken: each number once, with its reason, and the texts that name
-//! it are made from it.
+//! How much of a message is accepted: each number once, with its reason. The texts that name a
+//! number are made from it.
 
-/// Gives numbers names that `concat!` understands, which takes no constants.
+/// Makes a macro of each number, because `concat!` takes no constants.
 macro_rules! numbers {
     ($($name:ident = $value:literal;)*) => {
         $(macro_rules! $name { () => { $value }; })*
@@ -16,9 +16,9 @@ numbers! {
     body_kib = 64;
 }
 
-/// The longest head of a request, in bytes; also the most input that a connection has to hold
-/// at a time. Browsers send 1 to 2 KiB, and cookies may add 50 of 4 KiB (RFC 6265, section
-/// 6.1) where no proxy is as strict as Envoy's 60 KiB.
+/// The longest head of a request, in bytes; also the most input that a connection has to hold at
+/// a time. Browsers send 1 to 2 KiB. Cookies may add 50 times 4 KiB (RFC 6265, section 6.1), but
+/// Envoy lets no more than 60 KiB through.
 pub const HEAD: usize = head_kib!() * 1024;
 /// The most headers of a request. A browser sends 18 through one Envoy; 100 is the default
 /// limit of Envoy.
@@ -27,15 +27,15 @@ pub const HEADERS: usize = headers!();
 pub const REQUEST_LINE: usize = line_kib!() * 1024;
 /// The longest method, in bytes. The longest in IANA's registry has 17 (`UPDATEREDIRECTREF`).
 pub const METHOD: usize = method!();
-/// The most bytes of empty lines before a request line: two lines. RFC 9112, section 2.2, asks
-/// for patience with one.
+/// The most bytes of empty lines before a request line: two lines. RFC 9112, section 2.2, asks a
+/// server to ignore one.
 pub const EMPTY_LINES: usize = 4;
-/// The longest body, in bytes, of a request or an answer; of a chunked one the chunks' sizes
-/// and the trailers count too. No service here wants a body: it is read only to find the next
-/// request behind it.
+/// The longest body of a request or an answer, in bytes. In a chunked one the lines with the
+/// sizes and the trailers count too. No service here wants a request's body: it is read only to
+/// find the next request behind it.
 pub const BODY: u64 = body_kib!() * 1024;
-/// The longest line of a chunked body, in bytes: a chunk's size with its extensions, a
-/// trailer. Both are rare and short.
+/// The longest line of a chunked body, in bytes: a chunk's size with its extensions, or a
+/// trailer. Extensions and trailers are rare and short.
 pub const CHUNK_LINE: usize = 4 * 1024;
 
 /// The longest head of an answer to a call, in bytes. A leaf's has about 190, and Envoys add a
@@ -53,5 +53,5 @@ pub(crate) const HEAD_TEXT: &str =
     concat!("head over ", head_kib!(), " KiB, or more than ", headers!(), " headers");
 pub(crate) const REQUEST_LINE_TEXT: &str = concat!("request line over ", line_kib!(), " KiB");
 pub(crate) const METHOD_TEXT: &str = concat!("method over ", method!(), " bytes");
-/// To a client whose body is over [`BODY`].
+/// What a client is told whose body is over [`BODY`].
 pub const BODY_TEXT: &str = concat!("body over ", body_kib!(), " KiB");

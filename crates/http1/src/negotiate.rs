@@ -1,26 +1,26 @@
-//! What a client prefers of what it is offered (RFC 9110, sections 12.4 and 12.5).
+//! Which of several offers a client prefers (RFC 9110, sections 12.4 and 12.5).
 //!
-//! A member of a list that is malformed, or names what is not offered, counts as not there:
-//! nobody is refused for it.
+//! A member of a list that is malformed, or names what is not offered, is ignored. No request is
+//! refused for it.
 
 use std::cmp::Reverse;
 
 use crate::grammar::split;
 
-/// One of the things that a client can choose from: its names, from the widest to its own, as
-/// in `["*/*", "text/*", "text/html"]`.
+/// Something that a client can choose: its names, from the widest to its own, as in `["*/*",
+/// "text/*", "text/html"]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(pub &'static [&'static str]);
 
-/// What a client says of these offers.
+/// What a client says about these offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preferences<const N: usize> {
     offers: &'static [Offer; N],
     likings: [Liking; N],
 }
 
-/// How much a client likes an offer. The closest name counts, and the best quality that is
-/// given with it.
+/// How much a client likes an offer: the closest name that it gives, and the best quality that it
+/// gives with that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Liking {
     /// How closely it is named: 0 if it is not, 1 by the widest of its names, and so on.
@@ -29,13 +29,13 @@ struct Liking {
 }
 
 impl<const N: usize> Preferences<N> {
-    /// Nothing is said yet.
+    /// The client has said nothing yet.
     #[must_use]
     pub const fn of(offers: &'static [Offer; N]) -> Self {
         Self { offers, likings: [Liking { closeness: 0, quality: 0 }; N] }
     }
 
-    /// Takes note of a header's value; several headers are one list.
+    /// Reads the value of a header. Several headers are one list.
     pub fn read(&mut self, list: &[u8]) {
         for (name, quality) in split(list, b',').filter_map(member) {
             for (offer, liking) in self.offers.iter().zip(&mut self.likings) {
@@ -47,14 +47,15 @@ impl<const N: usize> Preferences<N> {
         }
     }
 
-    /// The quality of each, in thousandths: 0 is a refusal, or nothing said.
+    /// The quality of each, in thousandths. 0 means that the client refuses it, or does not name
+    /// it.
     #[must_use]
     pub fn qualities(&self) -> [u16; N] {
         self.likings.map(|liking| liking.quality)
     }
 
-    /// The one that is liked best; of those liked as much the one named most closely, and then
-    /// the first. None if the client names none of them, or refuses all.
+    /// The offer with the best quality. Of equals it is the one that is named most closely, and
+    /// then the first. `None` if the client names none of them, or refuses all.
     #[must_use]
     pub fn best(&self) -> Option<usize> {
         let liked = |&(_, liking): &(usize, &Liking)| Reverse((liking.quality, liking.closeness));
@@ -63,8 +64,8 @@ impl<const N: usize> Preferences<N> {
     }
 }
 
-/// A member of a list, and its quality. One with other parameters asks for something else;
-/// but a charset is no more than what text has anyway.
+/// The name in a member of a list, and its quality. A member with other parameters asks for
+/// something that is not offered, so it is `None`. `charset` is ignored.
 fn member(member: &[u8]) -> Option<(&[u8], u16)> {
     let mut parts = split(member, b';');
     let name = parts.next()?;
@@ -146,7 +147,7 @@ mod tests {
             ("text/plain;q=0.9, text/html;q=0.999, application/json;q=0.99", PAGE),
             ("text/html; Q=1.000 , text/plain;q=0.999", PAGE),
             ("text/html;q=1., text/plain;q=0.", PAGE),
-            // As much: the closest name, then text, JSON, page.
+            // Of equal quality: the closest name, then text, JSON, page.
             ("application/json, */*", JSON),
             ("text/html, text/*", PAGE),
             ("text/html, application/json, text/plain", TEXT),
@@ -175,7 +176,7 @@ mod tests {
             ("", None),
             (",", None),
             (" , text/html ;; ,, ", PAGE),
-            // Malformed: not said.
+            // Malformed: ignored.
             ("text/html;q=2", None),
             ("text/html;q=1.001", None),
             ("text/html;q=0.0001", None),
@@ -198,14 +199,14 @@ mod tests {
     fn several_headers_are_one_list() {
         assert_eq!(best(&["text/html;q=0.5", "application/json;q=0.6"]), JSON);
         assert_eq!(best(&["*/*", "text/html"]), PAGE);
-        // The best that was said of a name.
+        // The best quality that is given for a name.
         assert_eq!(best(&["text/html;q=0", "text/html"]), PAGE);
         // A quote ends with its header.
         assert_eq!(best(&["\"", "text/html"]), PAGE);
     }
 
     proptest! {
-        /// Any bytes at all, and any order of what they list.
+        /// Any bytes cause no panic, and the order of a list changes nothing.
         #[test]
         fn order_means_nothing(
             mut members in vec(select(&[

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::limits;
 use crate::status::Status;
 
-/// Why a request is refused, and its connection ends with it; where an answer is read, what is
-/// wrong with that.
+/// Why a request is refused; its connection closes then. For an answer to a call: what is wrong
+/// with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not HTTP/1, for this reason.
@@ -19,7 +19,7 @@ pub enum Refusal {
     MethodTooLong,
     /// See [`limits::BODY`].
     BodyTooLarge,
-    /// A transfer coding other than chunked, with chunked behind it.
+    /// A transfer coding that we do not know, and then chunked.
     UnknownCoding,
     /// HTTP of another major version.
     UnknownVersion,
@@ -28,7 +28,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status that says so.
+    /// The status of the answer to such a request.
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
@@ -42,7 +42,7 @@ impl Refusal {
         }
     }
 
-    /// What was wrong, to the person who caused it.
+    /// What was wrong, for the person who caused it.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The answer to a call: short, and in HTTP/1 (RFC 9112).
+//! Reads the answer to a call, which has to be short, and HTTP/1 (RFC 9112).
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -22,7 +22,7 @@ pub enum Error {
     Head(httparse::Error),
     /// Its framing, or its body, is not HTTP.
     Framing(Refusal),
-    /// It has another status than 200; this one.
+    /// Its status is not 200, but this one.
     Status(u16),
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Error {
             Self::Framing(refusal) => write!(f, "not an HTTP answer: {refusal}"),
             Self::Status(code) => {
                 write!(f, "answered {code}")?;
-                // The reason in our words: theirs may say anything.
+                // The standard words for it: those in the answer may say anything.
                 let status = StatusCode::from_u16(*code).ok();
                 match status.and_then(|status| status.canonical_reason()) {
                     Some(reason) => write!(f, " {reason}"),
@@ -56,10 +56,10 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Follows an answer to its end. However it is cut, the result is the same.
+/// Reads an answer to its end. The result is the same however the input is cut.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Once it is there.
+    /// `None` while its end has not come.
     head: Option<ReplyHead>,
     content: Vec<u8>,
 }
@@ -74,13 +74,13 @@ struct ReplyHead {
 }
 
 impl Reader {
-    /// Goes on through `input`, of which it needs [`limits::ANSWER_INPUT`] bytes at most. Says
-    /// how much of it was used; what is left, unless the answer is done, is to be shown again
-    /// when there is more.
+    /// Reads on in `input`, of which it needs [`limits::ANSWER_INPUT`] bytes at most. Returns how
+    /// many bytes it used. If the answer is not done then, it needs the others again, and more
+    /// behind them.
     ///
     /// # Errors
     ///
-    /// It is no HTTP, too long, or an answer with another status than 200.
+    /// The answer is not HTTP, is too long, or has another status than 200.
     pub fn advance(&mut self, input: &[u8]) -> Result<usize, Error> {
         let mut used = 0;
         while self.head.is_none() {
@@ -93,7 +93,7 @@ impl Reader {
         if let Some(head) = &mut self.head {
             let content = &mut self.content;
             let result = head.body.advance(&input[used..], |more| content.extend_from_slice(more));
-            // What was too long stays so, whatever came behind it.
+            // First, so that the error does not depend on how the input was cut.
             if content.len() > limits::ANSWER {
                 return Err(Error::TooLong);
             }
@@ -102,13 +102,13 @@ impl Reader {
         Ok(used)
     }
 
-    /// Whether all of it is there.
+    /// Whether the whole answer has been read.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.head.as_ref().is_some_and(|head| !head.until_close && head.body.is_done())
     }
 
-    /// Whether the end of the input is its end.
+    /// Whether the answer ends where the input ends.
     #[must_use]
     pub fn ends_with_input(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.until_close)
@@ -120,15 +120,16 @@ impl Reader {
         self.head.as_ref().is_some_and(|head| head.keep_alive)
     }
 
-    /// What the answer holds.
+    /// The content of the answer.
     #[must_use]
     pub fn into_content(self) -> Vec<u8> {
         self.content
     }
 }
 
-/// The head at the front and its length, once it is there; no head if it only says that
-/// another will follow (RFC 9110, section 15.2).
+/// The head at the front, and its length; `None` while its end has not come. In place of a head
+/// that only announces another one (RFC 9110, section 15.2) there is `None` as well, with its
+/// length.
 // Not inlined, so that a call that waits has none of its 2 KiB on the stack.
 #[inline(never)]
 fn head(input: &[u8]) -> Result<Option<(Option<ReplyHead>, usize)>, Error> {
@@ -144,7 +145,7 @@ fn head(input: &[u8]) -> Result<Option<(Option<ReplyHead>, usize)>, Error> {
     };
     match parsed.code {
         Some(200) => {}
-        // 101 would be the answer to an Upgrade.
+        // 101 is not one of them: it answers an Upgrade, which nobody asked for.
         Some(100 | 102..=199) => return Ok(Some((None, length))),
         code => return Err(Error::Status(code.unwrap_or_default())),
     }
@@ -180,7 +181,7 @@ mod tests {
         end: usize,
     }
 
-    /// Reads an answer that comes in pieces of `size`; `None` if it takes more.
+    /// Reads an answer that comes in pieces of `size`; `None` if it is not complete.
     fn read(input: &[u8], size: usize) -> Result<Option<Whole>, Error> {
         let mut reader = Reader::default();
         let (mut start, mut end) = (0, 0);

@@ -10,15 +10,15 @@ use crate::grammar::is_token_byte;
 use crate::limits;
 use crate::refusal::Refusal;
 
-/// A request without its body; `T` is what the service keeps of its head besides, made by
-/// `T`'s `From<&Head>` when the head is known to be good.
+/// A request without its body. `T` is what the service keeps of the head; its `From<&Head>` is
+/// called when the head is known to be good.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<T> {
-    /// What is to be done.
+    /// What the client asks for.
     pub method: Method,
-    /// HTTP/1.0, whose connections close unless they are asked not to.
+    /// Whether it is HTTP/1.0, where a connection closes unless the client asks for `keep-alive`.
     pub is_1_0: bool,
-    /// Whether the client lets the connection live on.
+    /// Whether the connection may stay open after the answer.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
@@ -28,7 +28,7 @@ pub struct Request<T> {
     pub kept: T,
 }
 
-/// The methods that are told apart.
+/// The methods that a service can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are RFC 9110's
 pub enum Method {
@@ -39,17 +39,17 @@ pub enum Method {
     Other,
 }
 
-/// A head, for as long as a service reads from it what it keeps.
+/// The head of a request, from which a service takes what it keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// The target's path without its query: empty if an absolute target has none, `/` for
-    /// `OPTIONS *` and for what `CONNECT` names.
+    /// The target's path without its query. It is empty if an absolute target has none, and `/`
+    /// for `OPTIONS *` and `CONNECT`.
     pub path: &'a str,
     headers: &'a [Header<'a>],
 }
 
 impl<'a> Head<'a> {
-    /// The headers: names in the case they came in, values without the space around them.
+    /// The headers: names as they were written, values without the space around them.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.headers.iter().map(|header| (header.name, header.value.trim_ascii()))
     }
@@ -58,20 +58,20 @@ impl<'a> Head<'a> {
 /// A request, and the length of its head in bytes.
 pub(crate) type Parsed<T> = (Request<T>, usize);
 
-/// Finds a head that comes in pieces. However it is cut, the result is the same.
+/// Finds a head that comes in pieces. The result is the same however it is cut.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
-    /// Bytes that have been looked at and hold no whole head.
+    /// How many bytes were looked at without finding the end of the head.
     seen: usize,
 }
 
 impl Parser {
-    /// Looks at all that has come of a head so far, `input`; `None` while the end of the head
-    /// is not there.
+    /// Looks at `input`, which is all that has come of the head so far. `None` while its end has
+    /// not come.
     ///
-    /// Whole lines are parsed, and only when one has been added: a head that trickles in is
-    /// not parsed from its start with every byte. What cannot be a request is refused with
-    /// its first byte: no TLS hello waits for a line to end.
+    /// It parses whole lines, and only when a line has been added: a head that comes byte by byte
+    /// is not parsed anew with every byte. Input that cannot be a request is refused at its first
+    /// byte, so that a TLS hello does not wait for the end of a line.
     pub(crate) fn parse<T>(&mut self, input: &[u8]) -> Result<Option<Parsed<T>>, Refusal>
     where
         T: for<'h> From<&'h Head<'h>>,
@@ -135,16 +135,16 @@ where
     }
 }
 
-/// httparse knows HTTP/1.0 and HTTP/1.1 alone. Any other 1.x is served as 1.1 (RFC 9110,
-/// section 2.5); 505 is for another major version, and what is no version at all is malformed.
-// Not inlined, for the same 4 KiB, and cold: nobody is known to send one.
+/// httparse knows only HTTP/1.0 and HTTP/1.1. Any other 1.x is served as 1.1 (RFC 9110, section
+/// 2.5). Another major version gets 505; what is no version at all is malformed.
+// Not inlined, for the same 4 KiB, and cold: we know of no client that sends one.
 #[cold]
 #[inline(never)]
 fn parse_lines_of_another_version<T>(lines: &[u8]) -> Result<Option<Parsed<T>>, Refusal>
 where
     T: for<'h> From<&'h Head<'h>>,
 {
-    // The version is what httparse looks at last: the words before it are good ones.
+    // httparse looks at the version last, so the words before it are good.
     let mut words = lines.splitn(3, |&b| b == b' ');
     let mut word = || words.next().unwrap_or_default();
     let (method, target, version) = (word(), word(), word());
@@ -167,8 +167,8 @@ where
     }
 }
 
-/// Every line must end with CR LF. A bare LF is allowed to a recipient (RFC 9112, 2.2), but
-/// those who disagree on it can be set against each other.
+/// Every line must end with CR LF. A recipient may accept a bare LF (RFC 9112, section 2.2), but
+/// an attacker can use that where one reader accepts it and the next does not.
 fn check_line_ends(head: &[u8]) -> Result<(), Refusal> {
     let mut last = b'\r';
     for &byte in head {
@@ -212,7 +212,7 @@ impl<T: for<'h> From<&'h Head<'h>>> Request<T> {
             },
             is_1_0,
             keep_alive: framing.keep_alive(is_1_0),
-            // RFC 9110, 10.1.1: to be ignored in HTTP/1.0.
+            // RFC 9110, section 10.1.1: ignored in HTTP/1.0.
             expects_continue: expects_continue && !is_1_0,
             body: framing.framing(is_1_0)?.unwrap_or(Framing::NONE),
             kept: T::from(&Head { path, headers }),
@@ -223,10 +223,10 @@ impl<T: for<'h> From<&'h Head<'h>>> Request<T> {
 /// The path that is asked for, without a query (RFC 9112, section 3.2).
 fn path<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     let bad = Refusal::Malformed("bad request target");
-    // What readers disagree on: where a fragment begins, whether a backslash is a slash, and
-    // which character a byte over 0x7F is part of. The rest of what RFC 3986 forbids (`"<>[]^`,
-    // backtick, `{|}`, a bare `%`) is harmless to a service that only compares a path with
-    // others, and browsers do send some of it.
+    // Readers disagree on these: where a fragment begins, whether a backslash is a slash, and
+    // which character a byte over 0x7F is part of. The other characters that RFC 3986 forbids
+    // (`"<>[]^`, backtick, `{|}`, a bare `%`) do no harm to a service that only compares paths,
+    // and browsers do send some of them.
     if target.bytes().any(|b| b >= 0x80 || b == b'#' || b == b'\\') {
         return Err(bad);
     }
@@ -234,7 +234,7 @@ fn path<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
         target
     } else if let Some(rest) = absolute(target) {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        // It takes the place of Host; an empty one is forbidden (RFC 9110, section 4.2.1).
+        // This host replaces that of `Host`; it must not be empty (RFC 9110, section 4.2.1).
         if host(authority.as_bytes()).is_none_or(<[u8]>::is_empty) {
             return Err(Refusal::Malformed("bad host in the request target"));
         }
@@ -248,7 +248,7 @@ fn path<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     Ok(path.split('?').next().unwrap_or_default())
 }
 
-/// What follows the scheme of an absolute target, as a client sends it to a proxy.
+/// What follows the scheme of an absolute target, which clients send to a proxy.
 fn absolute(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     let known = ["http", "https"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
@@ -657,7 +657,7 @@ mod tests {
             sizes in vec(1..5000_usize, 1..8),
         ) {
             let whole = parse(&input);
-            // Whoever is refused is refused for good, and nothing is found behind its end.
+            // A head ends where it was found to end: with one byte less there is none.
             if let Ok(Some((_, length))) = &whole {
                 prop_assert_eq!(&parse(&input[..*length]), &whole);
                 prop_assert_eq!(parse(&input[..length - 1]), Ok(None));

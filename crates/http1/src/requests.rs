@@ -1,13 +1,13 @@
-//! The requests of one connection, one after the other. It is shown what has come, and says
-//! what it makes of it. A connection drives it, and so does the fuzzer (`fuzzing`): what is
-//! fuzzed is what ships.
+//! The requests of one connection, one after the other. It is given what has come, and says what
+//! that is. A connection drives it, and so does the fuzzer (`fuzzing`): what is fuzzed is what
+//! ships.
 
 use crate::body::Decoder;
 use crate::refusal::Refusal;
 use crate::request::{Head, Parser, Request};
 
-/// Follows requests to their ends; their bodies are dropped. However they are cut, the result
-/// is the same. For `T` see [`Request`].
+/// Reads requests to their ends, and drops their bodies. The result is the same however the input
+/// is cut. For `T` see [`Request`].
 ///
 /// ```
 /// use http1::{Head, Method, Next, Requests};
@@ -44,11 +44,12 @@ enum Reading<T> {
 /// What comes next.
 #[derive(Debug)]
 pub enum Next<T> {
-    /// More input, of this; until there is more, what was not used stays.
+    /// More input is needed, for this part of a request. What was not used has to be given again,
+    /// with more behind it.
     Input(Awaited),
-    /// A head is there, see [`Requests::head`]. Its body may be still to come.
+    /// A head has been read, see [`Requests::head`]. Its body may still have to come.
     Head,
-    /// A whole request is there.
+    /// A whole request has been read.
     Request(Request<T>),
 }
 
@@ -76,13 +77,13 @@ impl<T> Default for Requests<T> {
 }
 
 impl<T> Requests<T> {
-    /// Goes on through `input`, what has come and was not yet used, of which it needs
-    /// [`limits::HEAD`](crate::limits::HEAD) bytes at most: how much of it is used up now, and
-    /// what comes next.
+    /// Reads on in `input`, which is what has come and was not yet used. It needs
+    /// [`limits::HEAD`](crate::limits::HEAD) bytes of it at most. Returns how many bytes it used
+    /// now, and what comes next.
     ///
     /// # Errors
     ///
-    /// It is no request, or too much of one. There is nothing to be read behind it.
+    /// The input is not a request, or exceeds a limit. Nothing behind it can be read.
     pub fn advance(&mut self, input: &[u8]) -> Result<(usize, Next<T>), Refusal>
     where
         T: for<'h> From<&'h Head<'h>>,
@@ -111,7 +112,7 @@ impl<T> Requests<T> {
         }
     }
 
-    /// The request whose body is looked for.
+    /// The request whose head has been read, and whose body has not.
     #[must_use]
     pub fn head(&self) -> Option<&Request<T>> {
         match &self.0 {
@@ -120,14 +121,14 @@ impl<T> Requests<T> {
         }
     }
 
-    /// The input is over: `rest` is what is left of it.
+    /// To be called at the end of the input; `rest` is what was not used of it.
     ///
     /// # Errors
     ///
-    /// It ends within a request.
+    /// The input ends within a request.
     pub fn end(&self, rest: &[u8]) -> Result<(), Refusal> {
         match self.0 {
-            // An empty line behind the last body is an old client's habit, no request.
+            // Some old clients send an empty line after a body: it is no request.
             Reading::Head(_) if rest.trim_ascii().is_empty() => Ok(()),
             Reading::Head(_) => Err(Refusal::Malformed("the request ends within its head")),
             Reading::Body(..) => Err(Refusal::Malformed("the request ends within its body")),

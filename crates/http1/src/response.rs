@@ -12,7 +12,7 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// An answer, without what belongs to its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// What became of the request.
+    /// The status, which says what became of the request.
     pub status: Status,
     /// The value of `Content-Type`.
     pub media_type: &'static str,
@@ -22,19 +22,19 @@ pub struct Answer {
     pub body: Cow<'static, [u8]>,
 }
 
-/// What becomes of the connection behind an answer: what its `Connection` header says (RFC
-/// 9112, section 9.3).
+/// What becomes of the connection after an answer, which its `Connection` header says (RFC 9112,
+/// section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// It stays open, which HTTP/1.1 needs no header for.
+    /// It stays open. HTTP/1.1 needs no header for that.
     Open,
-    /// It stays open, and HTTP/1.0 has to be told so.
+    /// It stays open. An HTTP/1.0 client has to be told so.
     KeepAlive,
     /// It is closed.
     Close,
 }
 
-/// Writes an answer to the end of `out`; `head_only` leaves the body out and nothing else.
+/// Appends the bytes of an answer to `out`. `head_only` leaves out the body, and nothing else.
 /// `date` is the value of `Date`: see [`Date`].
 pub fn write(
     out: &mut Vec<u8>,
@@ -54,7 +54,8 @@ pub fn write(
             out.extend_from_slice(part.as_bytes());
         }
     };
-    // Two numbers, of 3 and 20 digits at most. Writing to a String does not fail.
+    // It holds a number of 3 and one of up to 20 digits, in turn. Writing to a String does not
+    // fail.
     let mut number = String::with_capacity(20);
     let _ = write!(number, "{}", status.code());
     put(&["HTTP/1.1 ", &number, " ", status.reason(), "\r\nDate: ", date, "\r\n"]);
@@ -71,7 +72,7 @@ pub fn write(
     }
 }
 
-/// The value of the `Date` header, which is formatted once a second.
+/// Formats the value of the `Date` header, once a second at most.
 #[derive(Debug, Default)]
 pub struct Date {
     second: u64,

@@ -1,4 +1,4 @@
-//! The statuses that answers here have (RFC 9110, section 15).
+//! The statuses that the answers of our services have (RFC 9110, section 15).
 
 use std::fmt;
 
@@ -24,13 +24,13 @@ pub enum Status {
 }
 
 impl Status {
-    /// Its three digits, as a number.
+    /// The code, for example 404.
     #[must_use]
     pub const fn code(self) -> u16 {
         self as u16
     }
 
-    /// The words behind them.
+    /// The words that stand behind the code.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {

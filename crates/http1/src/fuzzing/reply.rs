@@ -1,15 +1,16 @@
-//! What a service answers: see the module above.
+//! A second reader of what a service answers: see the module above.
 
 use super::{Headers, chunked, open, piece};
 use crate::framing::Framing;
 use crate::limits;
 use crate::reply::{Error, Reader};
 
-/// Reads one file of the fuzzer: a line that says how to cut, then what the service answers.
+/// Checks one file of the fuzzer: a line that says how to cut the input, and then what the
+/// service answers.
 ///
 /// # Panics
 ///
-/// When the input means two things.
+/// The readings differ.
 pub fn answer(file: &[u8]) {
     let (sizes, input) = open(file);
     let whole = read(&input, &[0]);
@@ -20,7 +21,7 @@ pub fn answer(file: &[u8]) {
     }
 }
 
-/// What came of an answer.
+/// What was found of an answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     content: Vec<u8>,
@@ -29,8 +30,8 @@ struct Outcome {
     end: usize,
 }
 
-/// A call, with a slice for a socket: reads of these sizes, 0 being all that is left. `None` if
-/// it takes more.
+/// A call that has a slice in place of a socket. It reads pieces of these sizes; 0 is all that is
+/// left. `None` if the answer is not complete.
 fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
     let mut reader = Reader::default();
     let mut sizes = sizes.iter().cycle();
@@ -49,7 +50,7 @@ fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
     Ok(Some(Outcome { content: reader.into_content(), keeps_alive, end: start }))
 }
 
-/// Holds the content that was found against a second reading, in plain string operations.
+/// Compares the content that was found with a second reading, in plain string operations.
 fn check(input: &[u8], outcome: &Result<Option<Outcome>, Error>) {
     let Ok(Some(Outcome { content: found, keeps_alive, end })) = outcome else {
         return;
