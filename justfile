@@ -36,10 +36,12 @@ test:
 browser: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
     cargo test -p greeter -p mesh browser:: -- --ignored
 
-# Put the pictures that they take of the page into the README
-picture: browser
-    cp target/tmp/page-light.png docs/page-light.png
-    cp target/tmp/page-dark.png docs/page-dark.png
+# Take the README's pictures of the page
+[no-exit-message]
+picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
+    # Built first: the program waits for the mesh, and not for as long as that takes.
+    cargo build --package mesh
+    cargo run --package mesh --example picture -- docs
 
 # Fuzz what reads requests and answers, each for so long
 [no-exit-message]

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
@@ -137,7 +139,7 @@ impl Browser {
     pub fn screenshot(&self) -> Vec<u8> {
         let options = json!({ "format": "png", "captureBeyondViewport": true });
         let shot = self.devtools("Page.captureScreenshot", &options);
-        base64(&text(&shot["data"]))
+        BASE64_STANDARD.decode(text(&shot["data"])).expect("base64")
     }
 
     fn element(&self, selector: &str) -> String {
@@ -186,27 +188,4 @@ impl Drop for Browser {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
-}
-
-/// Decodes base64 (RFC 4648, section 4).
-fn base64(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => panic!("{:?} in base64", char::from(byte)),
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).expect("eight bits"));
-        }
-    }
-    bytes
 }

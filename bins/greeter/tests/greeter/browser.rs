@@ -1,11 +1,13 @@
 //! The page in a real browser: `just browser`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, mpsc};
 
 use harness::peer::{ok, read_request};
-use harness::{Browser, Peer, Process};
+use harness::{Browser, Client, Peer, Process};
 use serde_json::json;
 
 use crate::common::{command, greeter, nobody, peers};
@@ -22,6 +24,124 @@ fn open(address: SocketAddr) -> Browser {
     let browser = Browser::start();
     browser.open(&format!("http://{address}/any/path?query#fragment"));
     browser
+}
+
+/// A stand-in for greeter and all that is behind it: the page as greeter sends it, and for JSON
+/// these answers, by their number from 0.
+fn stand_in(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Peer {
+    let (greeting, name) = peers();
+    let (_process, address) = greeter(&greeting, &name);
+    let get = "GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n";
+    let (page, count) = (Client::connect(address).send(get).answer(), AtomicUsize::new(0));
+    Peer::start(move |_, mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            let answer = if request.contains("application/json") {
+                ok(&answer(count.fetch_add(1, SeqCst)))
+            } else {
+                page.clone().into()
+            };
+            let _ = stream.write_all(&answer);
+        }
+    })
+}
+
+/// A greeting of these leaf services, in this order, with as many tasks of each, by turns.
+fn greeting_of(leaves: &[&str], tasks: usize, number: usize) -> String {
+    let task = number % tasks + 1;
+    let leaves = leaves.iter().map(|leaf| {
+        format!(r#""{leaf}":{{"text":"a {leaf}","from":"{leaf}-{task}","elapsed_us":900}},"#)
+    });
+    let leaves: String = leaves.collect();
+    format!(r#"{{"from":"greeter-{task}",{leaves}"elapsed_us":1000}}"#)
+}
+
+/// Holds if no text of the drawing lies on another or outside its box, and no box on another
+/// or outside the drawing.
+const DRAWN_APART: &str = "(() => {
+    const inside = (a, b) => a.left >= b.left - 1 && a.right <= b.right + 1
+        && a.top >= b.top - 1 && a.bottom <= b.bottom + 1;
+    const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1
+        || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+    const allApart = (list) => list.every((a, i) => list.slice(i + 1).every((b) => apart(a, b)));
+    const place = (element) => element.getBoundingClientRect();
+    const shown = (text) => text.textContent && getComputedStyle(text).visibility === 'visible';
+    const drawing = document.getElementById('drawing');
+    const texts = (parent, which) => [...parent.querySelectorAll(which)].filter(shown).map(place);
+    const tasks = [...drawing.querySelectorAll('.task')];
+    return document.documentElement.scrollWidth <= innerWidth
+        && allApart(tasks.map((task) => place(task.querySelector('.box'))))
+        && allApart(texts(drawing, '.heading, .task text, text.bad'))
+        && tasks.every((task) => {
+            const box = place(task.querySelector('.box'));
+            return inside(box, place(drawing)) && texts(task, 'text').every((text) => inside(text, box));
+        });
+})()";
+
+/// The page names no service: it draws those that the answers name.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn any_number_of_services_is_drawn() {
+    for (leaves, tasks) in [
+        (&["name"][..], 1),
+        (&["greeting", "name", "farewell"], 3),
+        (&["one", "two", "three", "four", "five", "constructor"], 10),
+    ] {
+        let peer = stand_in(move |number| greeting_of(leaves, tasks, number));
+        let browser = open(peer.address());
+        browser.shows(DRAWN_APART, true);
+        browser.click("[data-ask='100']");
+        browser.shows(&text("greetings"), "100");
+        let rows: Vec<_> = ["greeter"]
+            .iter()
+            .chain(leaves)
+            .flat_map(|service| {
+                (1..=tasks).map(move |n| json!([service, format!("{service}-{n}")]))
+            })
+            .collect();
+        browser.shows(&format!("{ROWS}.map(row => row.slice(0, 2))"), rows.clone());
+        let title =
+            "[...document.querySelectorAll('.task:not(.balancer) title')].map(t => t.textContent)";
+        let drawn: BTreeSet<_> = serde_json::from_value(browser.value(title)).unwrap();
+        let expected = rows.iter().map(|row| row[1].as_str().unwrap().to_owned());
+        assert_eq!(drawn, expected.collect::<BTreeSet<String>>());
+        // A service's tasks have one colour of their own.
+        let colours = "new Set([...document.querySelectorAll('.task:not(.balancer) .bar')].map(\
+            bar => getComputedStyle(bar).fill)).size";
+        browser.shows(colours, leaves.len() + 1);
+        let said = leaves.iter().map(|leaf| format!("a {leaf} ({leaf}-")).collect::<Vec<_>>();
+        let line = browser.value("document.querySelector('#lines li').textContent");
+        assert!(said.iter().all(|said| line.as_str().unwrap().contains(said)), "{line}");
+        for (width, height) in [(360, 740), (1280, 900), (1920, 1080)] {
+            browser.resize(width, height);
+            browser.shows("innerWidth", width);
+            browser.shows(DRAWN_APART, true);
+        }
+        assert_eq!(browser.console(), [""; 0]);
+    }
+}
+
+/// What was asked before it was cleared is in no figure when its answer comes.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn an_answer_that_comes_after_it_was_cleared_does_not_count() {
+    let (go_on, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let peer = stand_in(move |number| {
+        if number == 0 {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        greeting_of(&["name"], 1, number)
+    });
+    let browser = open(peer.address());
+    browser.click("[data-ask='1']");
+    browser.click("#clear");
+    go_on.send(()).unwrap();
+    // The browser has measured it; then so has the page.
+    browser.shows("performance.getEntriesByType('resource').length", 1);
+    browser.click("[data-ask='1']");
+    browser.shows(&text("greetings"), "1");
+    browser.shows("performance.getEntriesByType('resource').length", 2);
+    browser.shows("seen.durations.length", 1);
 }
 
 #[test]
@@ -42,7 +162,7 @@ fn a_greeting_is_drawn_counted_and_printed() {
     );
     browser.shows(&text("lines"), "From greeter-1: Hello (greeting-1) Emelia (name-1)");
     browser.shows(&text("said"), "1 greeting. Tasks that answer: 1 greeter, 1 greeting, 1 name.");
-    let drawn = "[...document.querySelectorAll('.task .host, .edgecount')].map(t => t.textContent)";
+    let drawn = "[...document.querySelectorAll('.task .host, .callcount')].map(t => t.textContent)";
     let names = ["1", "1", "1", "load balancer", "greeter-1", "greeting-1", "name-1"];
     browser.shows(drawn, names.to_vec());
     browser.shows("parseFloat(p50.textContent) > 0 && parseFloat(p99.textContent) > 0", true);
@@ -130,18 +250,7 @@ fn whatever_the_hosts_are_called_they_are_text() {
         for (width, height) in [(360, 740), (1920, 1080)] {
             browser.resize(width, height);
             browser.shows("innerWidth", width);
-            browser.shows("document.documentElement.scrollWidth <= innerWidth", true);
-            // No label leaves its box, and no box the drawing.
-            browser.shows(
-                "[...document.querySelectorAll('.task')].every(task => {
-                    const box = task.querySelector('.box').getBoundingClientRect();
-                    const all = document.getElementById('drawing').getBoundingClientRect();
-                    return box.left >= all.left - 1 && box.right <= all.right + 1 &&
-                        [...task.querySelectorAll('text')].every(text =>
-                            text.getBoundingClientRect().right <= box.right);
-                })",
-                true,
-            );
+            browser.shows(DRAWN_APART, true);
         }
         assert_eq!(browser.console(), [""; 0]);
     }
@@ -166,8 +275,9 @@ fn hosts_that_are_long_gone_are_forgotten() {
     let names = format!("{ROWS}.filter(row => row[0] === 'name').map(row => row[1])");
     let latest: Vec<_> = (61..=100).map(|number| format!("name-{number}")).collect();
     browser.shows(&names, latest);
-    browser.shows("document.querySelectorAll('.task.name').length", 40);
-    browser.shows("document.querySelectorAll('.edges .name').length", 40);
+    // With the load balancer, greeter and greeting; and who calls those.
+    browser.shows("document.querySelectorAll('.task').length", 43);
+    browser.shows("document.querySelectorAll('.calls g').length", 42);
     assert_eq!(browser.console(), [""; 0]);
 }
 
@@ -182,8 +292,8 @@ fn failures_are_said_with_their_cause() {
     browser.shows(&text("failed"), "10");
     browser.shows(&text("errors"), "502 name: connection refused (10 times)");
     browser.shows(&text("greetings"), "0");
-    let drawn = "[...document.querySelectorAll('text.bad')].map(t => t.textContent).join()";
-    browser.shows(drawn, ",,10 failed,");
+    let drawn = "[...document.querySelectorAll('text.bad')].map(t => t.textContent).join('')";
+    browser.shows(drawn, "10 failed");
 
     process.signal(nix::sys::signal::Signal::SIGKILL);
     process.wait();
@@ -192,10 +302,7 @@ fn failures_are_said_with_their_cause() {
         "[...errors.children].map(e => e.textContent)",
         json!(["502 name: connection refused (10 times)", "– load balancer: no connection (once)"]),
     );
-    browser.shows(
-        &text("said"),
-        "0 greetings, 11 failed. Tasks that answer: 0 greeter, 0 greeting, 0 name.",
-    );
+    browser.shows(&text("said"), "0 greetings, 11 failed. Tasks that answer: 0 greeter, 0 name.");
 }
 
 /// That the console was empty elsewhere says something only if it would not be otherwise.

@@ -1,7 +1,6 @@
 //! The page, in a real browser, shows what the mesh does: `just browser`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use harness::Browser;
 use nix::sys::signal::Signal;
@@ -56,10 +55,10 @@ fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
     });
     browser.shows(COUNTS, expected);
     browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
-    // An edge for every call.
-    let edges = "[...document.querySelectorAll('.edgecount')].reduce(\
+    // A line for every call.
+    let calls = "[...document.querySelectorAll('.callcount')].reduce(\
         (sum, text) => sum + Number(text.textContent), 0)";
-    browser.shows(edges, 30);
+    browser.shows(calls, 30);
 
     browser.click("[data-ask='100']");
     browser.shows("greetings.textContent", "110");
@@ -136,32 +135,4 @@ fn tasks_that_are_added_appear() {
             .any(|expected| line.contains(expected))
     });
     assert_eq!(unexpected, None);
-}
-
-/// Leaves the README's pictures where `just picture` finds them.
-#[test]
-#[ignore = "needs chromium and chromedriver: just browser"]
-fn a_picture_for_the_readme() {
-    let mesh = Mesh::start(&[]);
-    let browser = open(&mesh);
-    browser.resize(1280, 800);
-    browser.click("[data-ask='100']");
-    browser.shows("greetings.textContent", "100");
-    browser.click("#steady");
-    browser.shows("Number(perSecond.textContent) >= 8", true);
-    browser.shows("Number(greetings.textContent) >= 150", true);
-    for scheme in ["light", "dark"] {
-        browser.prefer(&[("prefers-color-scheme", scheme)]);
-        // No name in a script that this machine may have no font for.
-        browser.shows(
-            r"document.querySelectorAll('.pulse').length > 3 && !/[^\0-\u052f]/.test(lines.textContent)",
-            true,
-        );
-        let picture = browser.screenshot();
-        assert_eq!(picture[..8], *b"\x89PNG\r\n\x1a\n");
-        assert_eq!(picture[16..20], 1280_u32.to_be_bytes(), "its width");
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{scheme}.png"));
-        std::fs::write(&file, picture).expect("the folder is there");
-        println!("{}", file.display());
-    }
 }
