@@ -1,4 +1,4 @@
-# The three services, an image each: docker build --target name .
+# An image of each service: docker build --build-arg SERVICE=name --tag greeter/name .
 # Needs BuildKit, which Docker before 23 uses only when told: DOCKER_BUILDKIT=1.
 #
 # Two builds of one commit give the same bytes where the base image and the packages are the
@@ -38,46 +38,26 @@ RUN --mount=type=bind,target=/context \
     esac \
  && rsync --recursive --checksum --delete --exclude=/target /context/ . \
  && if [ -n "$FRESH" ]; then rm -rf target; fi \
- && export RUSTC_BOOTSTRAP=1 \
- && build="cargo --config .cargo/static.toml build --locked --target $target" \
- && $build --profile leaf -p name -p greeting \
- && $build --profile edge -p greeter \
- && cd target/$target \
- && /build/.cargo/sbom /out leaf/name leaf/greeting edge/greeter
+ && built=$(.cargo/static $target) \
+ && .cargo/sbom /out $built
 
-# What is in the three, as CycloneDX: docker build --target sbom --output dist/sbom .
+# What is in the services, as CycloneDX: docker build --target sbom --output dist/sbom .
 FROM scratch AS sbom
 COPY --from=build /out/*.cdx.json /
 
-FROM scratch AS name
-COPY --from=build /out/name /name
-USER 65532:65532
-EXPOSE 3000
-HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/name", "healthcheck"]
-ENTRYPOINT ["/name"]
-LABEL org.opencontainers.image.title="name" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.description="Answers with a random first name" \
-      org.opencontainers.image.licenses="MIT"
+FROM build AS chosen
+ARG SERVICE
+RUN cp "/out/$SERVICE" /service \
+ || { echo "no service '$SERVICE': docker build --build-arg SERVICE= and one of:" $(ls --ignore='*.json' /out) >&2; exit 1; }
 
-FROM scratch AS greeting
-COPY --from=build /out/greeting /greeting
+FROM scratch
+ARG SERVICE
+COPY --from=chosen /service /service
 USER 65532:65532
 EXPOSE 3000
-HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeting", "healthcheck"]
-ENTRYPOINT ["/greeting"]
-LABEL org.opencontainers.image.title="greeting" \
+HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/service", "healthcheck"]
+ENTRYPOINT ["/service"]
+LABEL org.opencontainers.image.title="$SERVICE" \
       org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.description="Answers with a random greeting" \
-      org.opencontainers.image.licenses="MIT"
-
-FROM scratch AS greeter
-COPY --from=build /out/greeter /greeter
-USER 65532:65532
-EXPOSE 3000
-HEALTHCHECK --interval=2s --timeout=2s --retries=2 CMD ["/greeter", "healthcheck"]
-ENTRYPOINT ["/greeter"]
-LABEL org.opencontainers.image.title="greeter" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.description="Fetches a greeting and a name, at the same time, and greets" \
+      org.opencontainers.image.description="A service of greeter, as one static binary" \
       org.opencontainers.image.licenses="MIT"

@@ -6,10 +6,13 @@ set ignore-comments
 # Docker before 23 knows BuildKit, but uses it only when told.
 export DOCKER_BUILDKIT := "1"
 
-services := "name greeting greeter"
+# The table of services, for the shell.
+leaves := `awk '$1 == "leaf" { print $2 }' crates/application/src/lib.rs | xargs`
+edge := `awk '$1 == "edge" { print $2 }' crates/application/src/lib.rs`
+services := leaves + " " + edge
 
 # The most bytes a shipped binary may have, on either architecture.
-budgets := "name=400000 greeting=400000 greeter=600000"
+budgets := append("=400000", leaves) + " " + append("=600000", edge)
 
 # This machine's architecture, as Docker calls it.
 docker_arch := if arch() == "aarch64" { "arm64" } else { "amd64" }
@@ -60,7 +63,7 @@ bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
 
 [no-exit-message]
 _dist:
-    @[ -e dist/{{ docker_arch }}/greeter ] || { echo "there is no dist/{{ docker_arch }}/greeter: just static" >&2; exit 1; }
+    @[ -e dist/{{ docker_arch }}/{{ edge }} ] || { echo "there is no dist/{{ docker_arch }}/{{ edge }}: just static" >&2; exit 1; }
 
 # Check the format, the lints and the tests
 check: _format _clippy test
@@ -78,14 +81,14 @@ _format:
 _clippy:
     cargo clippy --all-targets -- -D warnings
 
-# Build the three images, for this machine or, for example, linux/arm64, and their SBOMs
+# Build the images, for this machine or, for example, linux/arm64, and their SBOMs
 [no-exit-message]
 build-images PLATFORM='': _docker
     #!/usr/bin/env bash
     set -euo pipefail
     build=(docker build {{ if PLATFORM == '' { '' } else { '--platform ' + quote(PLATFORM) } }})
     for service in {{ services }}; do
-        "${build[@]}" --target $service --tag greeter/$service .
+        "${build[@]}" --build-arg SERVICE=$service --tag greeter/$service .
     done
     "${build[@]}" --target sbom --output dist/sbom .
     for service in {{ services }}; do
@@ -107,9 +110,9 @@ up: build-images
         [ -n "$({{ containers }} --quiet --filter health=starting)" ] || break
         sleep 0.2
     done
-    [ "$({{ containers }} --quiet --filter health=healthy | wc -l)" = 6 ] || {
-        {{ containers }} --all
-        echo "up: not all of the six tasks are healthy: docker logs CONTAINER" >&2
+    # Of the services: Envoy's containers have no health check.
+    ! {{ containers }} --all --format '{{{{.Image}} {{{{.Names}}: {{{{.Status}}' | grep '^greeter/' | grep -v '(healthy)' || {
+        echo "up: not every task is healthy: docker logs CONTAINER" >&2
         exit 1
     }
     echo "up and healthy: curl -w '\n' http://127.0.0.1:8080"
@@ -124,18 +127,15 @@ down: _docker
 static: (_need 'python3' 'the package python3') (_musl 'x86_64 aarch64')
     #!/usr/bin/env bash
     set -euo pipefail
-    export RUSTC_BOOTSTRAP=1 # see static.toml
     for platform in amd64:x86_64 arm64:aarch64; do
-        target=${platform#*:}-unknown-linux-musl
-        build="cargo --config .cargo/static.toml build --locked --target $target"
-        $build --profile leaf -p name -p greeting
-        $build --profile edge -p greeter
-        .cargo/sbom dist/${platform%:*} target/$target/{leaf/name,leaf/greeting,edge/greeter}
+        built=$(.cargo/static ${platform#*:}-unknown-linux-musl)
+        .cargo/sbom dist/${platform%:*} $built
     done
-    wc -c dist/{amd64,arm64}/{name,greeting,greeter}
     for budget in {{ budgets }}; do
         for file in dist/{amd64,arm64}/${budget%=*}; do
-            [ $(wc -c <$file) -le ${budget#*=} ] || { echo "static: $file is over its budget of ${budget#*=} bytes" >&2; exit 1; }
+            size=$(wc -c <$file)
+            echo "$file: $size bytes"
+            [ $size -le ${budget#*=} ] || { echo "static: that is over its budget of ${budget#*=}" >&2; exit 1; }
         done
     done
 
@@ -158,12 +158,8 @@ _musl ARCHITECTURES:
 size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
     #!/usr/bin/env bash
     set -euo pipefail
-    export RUSTC_BOOTSTRAP=1 # see static.toml
-    target=x86_64-unknown-linux-musl
-    build="cargo --config .cargo/static.toml --config profile.release.strip=false build --locked --target $target --target-dir target/size"
-    $build --profile leaf -p name -p greeting
-    $build --profile edge -p greeter
-    for file in target/size/$target/{leaf/name,leaf/greeting,edge/greeter}; do
+    built=$(.cargo/static x86_64-unknown-linux-musl --config profile.release.strip=false --target-dir target/size)
+    for file in $built; do
         echo "${file##*/}:"
         # A symbol's crate is the first part of its path; what has no path is C.
         nm --print-size --radix=d --demangle=rust $file | awk '
@@ -207,12 +203,13 @@ deploy *FLAGS: _copilot _docker
     copilot env deploy --name test
     # By what is built: a commit, or a change to a manifest, would be another image to Copilot,
     # and every task replaced.
-    built=(.cargo Cargo.lock Cargo.toml Dockerfile bins crates ':!*/tests/*' ':!*/fuzz/*' ':!bins/mesh')
+    built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
+        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness')
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
     # The leaves first: a task's proxy knows the services that were there before it.
     copilot deploy --env test --init-wkld --tag $tag \
-        --name name-service/1 --name greeting-service/1 --name greeter-service/2 {{ FLAGS }}
+        {{ prepend('--name ', append('-service/1', leaves)) }} --name {{ edge }}-service/2 {{ FLAGS }}
 
 # Run N tasks of each service on AWS: sets `count` in the manifests, where it stays, and deploys
 [no-exit-message]
