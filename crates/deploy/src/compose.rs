@@ -1,15 +1,13 @@
-//! The configuration of compose.yaml's proxies.
+//! compose.yaml, and the configuration of its Envoys.
 //!
-//! There every task has a network of its own, as in ECS: its sidecar has the service's port,
-//! 3000, on all addresses, and its application another one. The virtual addresses are in
-//! /etc/hosts, where Service Connect writes them too.
+//! There every task has a network of its own, as in ECS: its sidecar has the service's port on
+//! all addresses, and its application the next one. The virtual addresses are in /etc/hosts,
+//! where Service Connect writes them too.
 
-use std::fs;
-use std::io;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
-use application::{EDGE, LEAVES, PORT, Service};
+use application::{EDGE, LEAVES, PORT, SERVICES, Service};
 use envoy_config::{Connect, Endpoints, Listener, Proxy};
 
 /// The sidecars' port, the applications', and the load balancer's.
@@ -18,35 +16,35 @@ const APPLICATIONS: u16 = PORT + 1;
 const FRONT: u16 = 8080;
 /// Tasks of each service.
 const TASKS: usize = 2;
+/// Where the Envoys' configuration is.
+const FOLDER: &str = "compose/generated";
 
-/// Writes the configuration of every proxy into a folder.
-pub(crate) fn write(folder: &Path) -> io::Result<()> {
-    for (path, content) in files() {
-        fs::write(folder.join(path), content)?;
-    }
-    Ok(())
+/// Path and content of the files.
+pub(crate) fn files() -> Vec<(String, String)> {
+    let mut files = vec![("compose.yaml".to_owned(), compose())];
+    files.extend(proxies().into_iter().map(|proxy| {
+        (format!("{FOLDER}/{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap()))
+    }));
+    files
 }
 
-/// Name and content of the files: one for a leaf's sidecar, one for a greeter's, and two for
-/// the load balancer, which asks the greeters by way of their sidecars, or themselves, as it
-/// does where greeter is only a client of Service Connect.
-fn files() -> impl Iterator<Item = (String, String)> {
-    let front = |name, port| {
+/// One for the sidecar of any leaf, one for the edge's, and two for the load balancer, which
+/// asks the edge's tasks through their sidecars, or directly, as it does where the edge is only
+/// a client of Service Connect.
+fn proxies() -> [Proxy; 4] {
+    let balancer = |name, port| {
         let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
         proxy(name, vec![Listener::load_balancer(front, tasks(EDGE, port))])
     };
-    let leaf = proxy("leaf", vec![inbound()]);
-    let outbound = |(last, leaf): (u8, &Service)| {
-        let address = Ipv4Addr::new(127, 255, 0, last);
-        Listener::outbound(*leaf, (address, SIDECAR).into(), tasks(*leaf, SIDECAR))
-    };
-    let listeners = [inbound()].into_iter().chain((1..).zip(LEAVES).map(outbound));
-    let greeter = proxy("greeter", listeners.collect());
-    let fronts = [front("load-balancer", SIDECAR), front("load-balancer-direct", APPLICATIONS)];
-    fronts
-        .into_iter()
-        .chain([leaf, greeter])
-        .map(|proxy| (format!("{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap())))
+    let outbound = leaf_addresses().map(|(leaf, address)| {
+        Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf, SIDECAR))
+    });
+    [
+        balancer("load-balancer", SIDECAR),
+        balancer("load-balancer-direct", APPLICATIONS),
+        proxy("leaf", vec![inbound()]),
+        proxy(EDGE.name, [inbound()].into_iter().chain(outbound).collect()),
+    ]
 }
 
 fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
@@ -62,16 +60,83 @@ fn tasks(service: Service, port: u16) -> Endpoints {
     Endpoints::Hosts((1..=TASKS).map(|number| service.task(number)).collect(), port)
 }
 
+/// Where the edge's sidecar takes the calls of each leaf.
+fn leaf_addresses() -> impl Iterator<Item = (Service, Ipv4Addr)> {
+    LEAVES.iter().zip(1..).map(|(leaf, last)| (*leaf, Ipv4Addr::new(127, 255, 0, last)))
+}
+
+fn compose() -> String {
+    let images = SERVICES.iter().map(image).collect::<String>();
+    let hosts = leaf_addresses().map(|(leaf, address)| format!("\"{}:{address}\"", leaf.dns_name));
+    let numbers = || 1..=TASKS;
+    let leaf_tasks = LEAVES.iter().flat_map(|leaf| numbers().map(|number| leaf.task(number)));
+    let edge_tasks = numbers().map(|number| EDGE.task(number));
+    let mut text = include_str!("compose.yaml")
+        .replace("{images}", &images)
+        .replace("{hosts}", &list(hosts))
+        .replace("{leaf tasks}", &list(leaf_tasks))
+        .replace("{edge tasks}", &list(edge_tasks))
+        .replace("{front}", &FRONT.to_string())
+        .replace("{folder}", FOLDER)
+        .replace("{application port}", &APPLICATIONS.to_string())
+        .replace("{edge}", EDGE.name);
+    for service in [EDGE].iter().chain(LEAVES) {
+        for number in numbers() {
+            text += &task(service, number);
+        }
+    }
+    text
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+fn image(service: &Service) -> String {
+    let name = service.name;
+    format!(
+        "x-{name}: &{name}
+  <<: *application
+  image: greeter/{name}
+  build: {{ context: ., args: {{ SERVICE: {name} }} }}
+
+"
+    )
+}
+
+/// A task: its application and its sidecar, which owns their network.
+fn task(service: &Service, number: usize) -> String {
+    let (name, task) = (service.name, service.task(number));
+    let sidecar = if *service == EDGE { name } else { "leaf" };
+    let calls = if *service == EDGE { LEAVES } else { &[] };
+    let mut environment = format!("HOSTNAME: {task}, PORT: {APPLICATIONS}");
+    for leaf in calls {
+        // Writing to a String cannot fail.
+        let _ = write!(environment, ", {}: \"{}\"", leaf.variable, leaf.url);
+    }
+    format!(
+        "
+  {task}:
+    <<: *{name}
+    network_mode: service:{task}-envoy
+    environment: {{ {environment} }}
+  {task}-envoy:
+    <<: *{sidecar}-envoy
+    networks: {{ default: {{ aliases: [{task}] }} }}
+"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_committed_files_are_these() {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compose"));
-        for (name, content) in files() {
-            let committed = fs::read_to_string(folder.join(&name)).unwrap_or_default();
-            assert_eq!(committed, content, "{name} is old: cargo run -p deploy");
+        for (path, content) in files() {
+            let committed = std::fs::read_to_string(crate::repository().join(&path));
+            let committed = committed.unwrap_or_default();
+            assert!(committed == content, "{path} is not as it is written: cargo run -p deploy");
         }
     }
 }

@@ -1,17 +1,55 @@
-//! `deploy`: writes the configuration of the Envoys in compose.yaml into compose/.
-//! Its tests hold every file that deploys the application against the others.
+//! `deploy`: writes what can be written of the files that deploy the application, and makes new
+//! services. Its tests hold every such file against the others.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `compose` | compose.yaml, and the configuration of its Envoys |
+//! | `new_service` | one more leaf, made after another |
 
 mod compose;
+mod new_service;
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+const USAGE: &str = "\
+usage: deploy                     write compose.yaml and the configuration of its Envoys
+       deploy new-service NAME    make a leaf: just new-service NAME";
+
 fn main() -> ExitCode {
-    match compose::write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compose")) {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => write(compose::files()),
+        ["new-service", name] => new_service::make(name),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("deploy: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes files of the repository, by path and content.
+fn write(files: Vec<(String, String)>) -> io::Result<()> {
+    for (path, content) in files {
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot write {path}: {error}"))
+        };
+        let full = repository().join(&path);
+        fs::create_dir_all(full.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+        fs::write(full, content).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use application::{EDGE, Kind, LEAVES, SERVICES, Service};
 use yaml_rust2::Yaml;
 
-use crate::copilot::{ENVIRONMENT, Manifest, SERVICES, Service, UPSTREAMS, scalar, seconds};
+use crate::copilot::ENVIRONMENT;
+use crate::manifest::{Manifest, scalar, seconds};
 
 const TEMPLATE: &str = "cloudformation/greeter.yml";
 
@@ -108,9 +110,9 @@ const LIKE_COPILOT: [(&str, &str); 5] = [
 #[test]
 fn every_service_has_the_values_of_its_manifest() {
     let template = Manifest::read(TEMPLATE);
-    for service in &SERVICES {
-        let manifest = service.manifest();
-        let leaf: &[_] = if service.is_behind_the_load_balancer() { &[] } else { &IN_EVERY_LEAF };
+    for service in SERVICES {
+        let manifest = Manifest::of(*service);
+        let leaf: &[_] = if service.kind == Kind::Edge { &[] } else { &IN_EVERY_LEAF };
         for (field, path) in IN_EVERY_SERVICE.iter().chain(leaf) {
             template.expect_like(&path.replace("{}", &resource(service)), &manifest, field);
         }
@@ -125,7 +127,7 @@ fn every_service_has_the_values_of_its_manifest() {
             "Resources.{}Task.Properties.ContainerDefinitions.0.Image",
             resource(service)
         ));
-        let expected = format!("/greeter/{}:${{ImageTag}}", manifest.text("image.build.args.SERVICE"));
+        let expected = format!("/greeter/{}:${{ImageTag}}", service.name);
         assert!(image.ends_with(&expected), "{template}: an image is {image}, not ...{expected}");
 
         let platform = format!("linux/{}", template.text("Parameters.Architecture.Default"));
@@ -136,29 +138,23 @@ fn every_service_has_the_values_of_its_manifest() {
 #[test]
 fn greeter_stands_behind_the_load_balancer_as_in_its_manifest() {
     let template = Manifest::read(TEMPLATE);
-    let manifest = Manifest::read("copilot/greeter-service/manifest.yml");
+    let manifest = Manifest::of(EDGE);
     for (field, path) in OF_GREETER {
         template.expect_like(path, &manifest, field);
     }
 }
 
 #[test]
-fn greeter_is_told_of_the_leaves_and_comes_after_them() {
+fn greeter_is_told_of_every_leaf() {
     let template = Manifest::read(TEMPLATE);
-    let manifest = Manifest::read("copilot/greeter-service/manifest.yml");
     let variables: Vec<(String, String)> = template
         .list("Resources.GreeterTask.Properties.ContainerDefinitions.0.Environment")
         .iter()
         .map(|variable| (scalar(&variable["Name"]), scalar(&variable["Value"])))
         .collect();
-    let expected = UPSTREAMS.map(|(variable, _)| {
-        (variable.to_owned(), manifest.text(&format!("variables.{variable}")))
-    });
+    let expected: Vec<_> =
+        LEAVES.iter().map(|leaf| (leaf.variable.to_owned(), leaf.url.to_owned())).collect();
     assert_eq!(variables, expected, "{template}: greeter's environment");
-
-    let before: Vec<String> =
-        template.list("Resources.GreeterService.DependsOn").iter().map(scalar).collect();
-    assert_eq!(before, ["NameService", "GreetingService"], "{template}: what greeter depends on");
 }
 
 #[test]
@@ -177,10 +173,10 @@ fn the_cluster_is_that_of_the_environment() {
 fn discovery_names_and_aliases_are_unique() {
     let template = Manifest::read(TEMPLATE);
     let mut seen = BTreeSet::new();
-    for service in &SERVICES {
+    for service in SERVICES {
         let connect = service_property(service, "ServiceConnectConfiguration");
         let namespace = template.text(&format!("{connect}.Namespace"));
-        if service.is_behind_the_load_balancer() {
+        if service.kind == Kind::Edge {
             // Called by nobody else: what comes from the load balancer passes no proxy.
             assert!(template.find(&format!("{connect}.Services")).is_none(), "{template}");
             continue;
@@ -211,8 +207,7 @@ fn discovery_names_and_aliases_are_unique() {
 #[test]
 fn every_alias_that_is_called_has_a_service() {
     let template = Manifest::read(TEMPLATE);
-    for (variable, name) in UPSTREAMS {
-        let leaf = SERVICES.iter().find(|service| service.name == name).expect("a service");
+    for leaf in LEAVES {
         let offer = service_property(leaf, "ServiceConnectConfiguration.Services.0");
         let alias = format!("{offer}.ClientAliases.0");
         let url = format!(
@@ -220,12 +215,7 @@ fn every_alias_that_is_called_has_a_service() {
             template.text(&format!("{alias}.DnsName")),
             template.text(&format!("{alias}.Port"))
         );
-        let called = template
-            .list("Resources.GreeterTask.Properties.ContainerDefinitions.0.Environment")
-            .iter()
-            .find(|entry| scalar(&entry["Name"]) == variable)
-            .map(|entry| scalar(&entry["Value"]));
-        assert_eq!(called.as_ref(), Some(&url), "{template}: {variable}");
+        assert_eq!(leaf.url, url, "{template}: {}", leaf.variable);
 
         let port = container(leaf, "PortMappings.0.Name");
         template.expect_same(&format!("{offer}.PortName"), &port);
@@ -242,10 +232,8 @@ fn security_groups_let_the_callers_in_and_nobody_else() {
         template.text(&service_property(service, path))
     };
     let balancer = template.text("Resources.LoadBalancer.Properties.SecurityGroups.0");
-    let greeter = SERVICES.iter().find(|s| s.is_behind_the_load_balancer()).expect("greeter");
-    for service in &SERVICES {
-        let caller =
-            if service.is_behind_the_load_balancer() { &balancer } else { &group(greeter) };
+    for service in SERVICES {
+        let caller = if service.kind == Kind::Edge { &balancer } else { &group(&EDGE) };
         let rules = format!("Resources.{}.Properties.SecurityGroupIngress", group(service));
         assert_eq!(template.list(&rules).len(), 1, "{template}: {rules}");
         template.expect(&format!("{rules}.0.SourceSecurityGroupId"), caller);
@@ -299,7 +287,7 @@ fn times_are_in_order() {
     ] {
         assert!(short < long, "{template}: {what}: {short} s, {long} s; expected less, more");
     }
-    for service in &SERVICES {
+    for service in SERVICES {
         let stop = number(&container(service, "StopTimeout"));
         assert!(drain < stop, "{template}: {} drains for {drain} s, has {stop}", service.name);
         let check = |field| number(&container(service, &format!("HealthCheck.{field}")));
@@ -311,16 +299,17 @@ fn times_are_in_order() {
 #[test]
 fn every_service_waits_for_what_its_tasks_need() {
     let template = Manifest::read(TEMPLATE);
-    for service in &SERVICES {
+    for service in SERVICES {
         let after: Vec<String> = template
             .list(&format!("Resources.{}Service.DependsOn", resource(service)))
             .iter()
             .map(scalar)
             .collect();
-        let expected: &[&str] = if service.is_behind_the_load_balancer() {
-            &["NameService", "GreetingService"]
-        } else {
-            &["DefaultRoute", "SubnetARoute", "SubnetBRoute"]
+        let expected = match service.kind {
+            Kind::Edge => LEAVES.iter().map(|leaf| resource(leaf) + "Service").collect(),
+            Kind::Leaf => {
+                ["DefaultRoute", "SubnetARoute", "SubnetBRoute"].map(String::from).to_vec()
+            }
         };
         assert_eq!(after, expected, "{template}: what {} depends on", service.name);
     }
@@ -337,7 +326,7 @@ fn every_service_waits_for_what_its_tasks_need() {
 #[test]
 fn each_service_scales_with_its_load_or_not_at_all() {
     let template = Manifest::read(TEMPLATE);
-    for service in &SERVICES {
+    for service in SERVICES {
         let name = resource(service);
         let target = format!("Resources.{name}Scaling");
         for path in [&target, &format!("Resources.{name}ScalingPolicy")] {
@@ -376,13 +365,13 @@ fn every_release_can_be_rolled_back() {
     let strategies = template.field("Mappings.Strategies").as_hash().expect("a mapping");
     assert_eq!(releases, strategies.keys().cloned().collect::<Vec<_>>(), "{template}");
 
-    for service in &SERVICES {
+    for service in SERVICES {
         let deployment = service_property(service, "DeploymentConfiguration");
         template.expect(&format!("{deployment}.Alarms.AlarmNames.0"), "Errors");
         template.expect(&format!("{deployment}.Alarms.Enable"), "true");
         template.expect(&format!("{deployment}.Alarms.Rollback"), "true");
         let mut breaker = format!("{deployment}.DeploymentCircuitBreaker");
-        if service.is_behind_the_load_balancer() {
+        if service.kind == Kind::Edge {
             // With a load balancer the others need a second target group.
             template.expect(&format!("{deployment}.Strategy"), "ROLLING");
         } else {
@@ -408,13 +397,13 @@ fn every_release_can_be_rolled_back() {
 #[test]
 fn only_the_leaves_are_on_spot() {
     let template = Manifest::read(TEMPLATE);
-    for service in &SERVICES {
+    for service in SERVICES {
         let providers: Vec<String> = template
             .list(&service_property(service, "CapacityProviderStrategy"))
             .iter()
             .map(|item| scalar(&item["CapacityProvider"]))
             .collect();
-        if service.is_behind_the_load_balancer() {
+        if service.kind == Kind::Edge {
             assert_eq!(providers, ["FARGATE"], "{template}: {}", service.name);
         } else {
             assert_eq!(providers, ["FARGATE", "FARGATE_SPOT"], "{template}: {}", service.name);
@@ -452,7 +441,7 @@ fn block(cidr: &str) -> (u32, u32) {
 #[test]
 fn a_task_survives_a_panic_but_not_a_bad_setting() {
     let template = Manifest::read(TEMPLATE);
-    for service in &SERVICES {
+    for service in SERVICES {
         template.expect(&container(service, "RestartPolicy.Enabled"), "true");
         let ignored = template.list(&container(service, "RestartPolicy.IgnoredExitCodes"));
         assert_eq!(ignored, [Yaml::Integer(78)], "{template}: {}", service.name);
@@ -495,6 +484,6 @@ fn container(service: &Service, path: &str) -> String {
 
 /// `Name` for `name-service`: what the template's resources begin with.
 fn resource(service: &Service) -> String {
-    let (first, rest) = service.target.split_at(1);
+    let (first, rest) = service.name.split_at(1);
     first.to_uppercase() + rest
 }
