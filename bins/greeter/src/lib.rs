@@ -17,7 +17,6 @@
 //! | `greeting` | a greeting: what the leaves said |
 //! | `json` | the same, or why there is none, in JSON |
 //! | `page` | the page that shows who greets |
-//! | `inflate` | unpacks it for clients that do not accept gzip |
 //! | `traffic` | counts requests |
 //!
 //! Going out:
@@ -40,7 +39,6 @@ mod connection;
 mod edge;
 mod form;
 mod greeting;
-mod inflate;
 mod json;
 pub mod limits;
 mod line;
