@@ -14,8 +14,9 @@ pub(crate) fn greeting(host: &str, Greeting { said, start }: &Greeting) -> Strin
     put(&mut out, r#"{"from":"#, Some(host));
     for Said { service, line } in said {
         let (text, from) = split(line);
-        put(&mut out, ",", Some(service));
-        put(&mut out, r#":{"text":"#, Some(text));
+        // Its name is an identifier.
+        out.extend([",\"", service]);
+        put(&mut out, r#"":{"text":"#, Some(text));
         put(&mut out, r#","from":"#, from);
         out.push('}');
     }
