@@ -44,6 +44,17 @@ pub struct Listener {
 /// What a sidecar calls its task's application.
 pub const APPLICATION: &str = "application";
 
+/// The counter of what a sidecar's application has answered: requests, without health checks, or
+/// in TCP mode connections.
+#[must_use]
+pub fn answered(connect: Connect) -> &'static str {
+    match connect {
+        // "other" than the health checks, of which `http` makes a virtual cluster.
+        Connect::Http => "vhost.application.vcluster.other.upstream_rq_completed",
+        Connect::Tcp => "cluster.application.upstream_cx_total",
+    }
+}
+
 impl Listener {
     /// The load balancer's, with the greeters behind it.
     #[must_use]
@@ -213,7 +224,8 @@ fn assignment(service: &str, places: impl Iterator<Item = Value>) -> Value {
 /// The settings of a listener that understands HTTP.
 fn http(listener: &Listener) -> Value {
     let role = listener.role;
-    let mut route = json!({"cluster": listener.service, "timeout": seconds(policy::REQUEST_TIMEOUT)});
+    let mut route =
+        json!({"cluster": listener.service, "timeout": seconds(policy::REQUEST_TIMEOUT)});
     let mut filters = Vec::new();
     let mut router = json!({});
     let mut settings = json!({
@@ -252,13 +264,17 @@ fn http(listener: &Listener) -> Value {
     }
     filters.push(filter("envoy.filters.http.router", "filters.http.router.v3.Router", router));
     settings["http_filters"] = filters.into();
-    settings["route_config"] = json!({
-        "virtual_hosts": [{
-            "name": listener.service,
-            "domains": ["*"],
-            "routes": [{"match": {"prefix": "/"}, "route": route}],
-        }],
+    let mut host = json!({
+        "name": listener.service,
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "route": route}],
     });
+    if role == Role::Inbound {
+        // Counted apart: see `answered`.
+        let path = json!({"name": ":path", "string_match": {"exact": "/health"}});
+        host["virtual_clusters"] = json!([{"name": "health", "headers": [path]}]);
+    }
+    settings["route_config"] = json!({"virtual_hosts": [host]});
     if role == Role::LoadBalancer {
         settings["route_config"]["request_headers_to_remove"] = json!(["x-envoy-external-address"]);
     }

@@ -14,9 +14,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest a connection to a task may take to be there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection in HTTP mode ends after this long without a request.
-pub const IDLE_HTTP: Duration = Duration::from_secs(300);
+pub const IDLE_HTTP: Duration = Duration::from_mins(5);
 /// A connection in TCP mode ends after this long without a byte.
-pub const IDLE_TCP: Duration = Duration::from_secs(3600);
+pub const IDLE_TCP: Duration = Duration::from_hours(1);
 
 /// Tries after the first, each on another task if there is one: when a task cannot be connected
 /// to, when the connection breaks before the answer, and when the answer is [`RETRIED_STATUS`].
@@ -31,12 +31,12 @@ pub const EJECT_AFTER: u32 = 5;
 /// The first ejection of a task lasts this long, the second twice as long, and so on.
 pub const EJECT_AT_LEAST: Duration = Duration::from_secs(30);
 /// No ejection is longer.
-pub const EJECT_AT_MOST: Duration = Duration::from_secs(300);
+pub const EJECT_AT_MOST: Duration = Duration::from_mins(5);
 /// How often Envoy looks whether an ejection is over.
 pub(crate) const EJECT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The load balancer's connections end after this long without a byte.
-pub(crate) const IDLE_LOAD_BALANCER: Duration = Duration::from_secs(60);
+pub const IDLE_LOAD_BALANCER: Duration = Duration::from_mins(1);
 /// The load balancer's health check, as Copilot's manifest sets it.
 pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest a health check may take.
