@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use application::{EDGE, LEAVES, PORT, Service};
-use envoy_config::{Connect, Endpoints, Listener, Proxy};
+use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 
 /// The sidecars' port, the applications', and the load balancer's.
 const SIDECAR: u16 = PORT;
@@ -46,11 +46,11 @@ fn files() -> impl Iterator<Item = (String, String)> {
     fronts
         .into_iter()
         .chain([leaf, greeter])
-        .map(|proxy| (format!("{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap())))
+        .map(|proxy| (format!("{}.json", proxy.name), format!("{:#}\n", proxy.json())))
 }
 
-fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
-    Proxy { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
+fn proxy(name: &str, listeners: Vec<Listener>) -> Bootstrap {
+    Bootstrap { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
 }
 
 fn inbound() -> Listener {
