@@ -10,6 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use application::{EDGE, LEAVES, Service};
 use harness::{Client, Process, get, run, service};
 use serde_json::Value;
 
@@ -40,20 +41,16 @@ fn main() {
         eprintln!("figures: left out, they are of the static binaries: just static, just bench");
         return;
     };
-    let (mut name_process, name) = start("name", &[]);
-    let (mut greeting_process, greeting) = start("greeting", &[]);
-    let urls = [("NAME_URL", url(name)), ("GREETING_URL", url(greeting))];
-    let (mut greeter_process, greeter) = start("greeter", &urls);
-    let services = [
-        ("name", &mut name_process, name),
-        ("greeting", &mut greeting_process, greeting),
-        ("greeter", &mut greeter_process, greeter),
-    ];
+    let mut running: Vec<_> = LEAVES.iter().map(|leaf| Running::start(leaf, &[])).collect();
+    let urls: Vec<_> =
+        running.iter().map(|leaf| (leaf.service.variable, url(leaf.address))).collect();
+    running.push(Running::start(&EDGE, &urls));
 
     let mut figures = Vec::new();
-    for (service, process, address) in services {
-        let size = fs::metadata(folder.join(service)).expect("the binary").len();
-        let cold = cold_start(service, &urls);
+    for Running { service, process, address } in &running {
+        let address = *address;
+        let size = fs::metadata(folder.join(service.name)).expect("the binary").len();
+        let cold = cold_start(service.name, &urls);
         // Idle is what it is between two health checks: a leaf that was never asked has no
         // clock running yet.
         assert_eq!(get(address, "/health").0, 200);
@@ -75,7 +72,7 @@ fn main() {
             rounded(many.p99_ms),
             floor.map_or(Value::Null, |floor| rounded(floor.rate)),
         ];
-        figures.push((service, values));
+        figures.push((service.name, values));
     }
     print(&figures);
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("figures.json");
@@ -87,10 +84,20 @@ fn main() {
     println!("\nin JSON: {}", file.display());
 }
 
-fn start(name: &str, environment: &[(&str, String)]) -> (Process, SocketAddr) {
-    let mut command = service(name);
-    command.env("HOSTNAME", "host-1").envs(environment.iter().map(|(name, value)| (name, value)));
-    Process::serve(&mut command)
+/// A service that is measured.
+struct Running {
+    service: &'static Service,
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(service: &'static Service, environment: &[(&str, String)]) -> Self {
+        let mut command = harness::service(service.name);
+        command.env("HOSTNAME", "host-1").envs(environment.iter().map(|(name, url)| (name, url)));
+        let (process, address) = Process::serve(&mut command);
+        Self { service, process, address }
+    }
 }
 
 fn url(address: SocketAddr) -> String {

@@ -296,12 +296,11 @@ mod tests {
     #[test]
     fn a_client_that_cannot_be_told_to_continue_is_dropped() {
         chassis::runtime::init().unwrap();
-        let nowhere = "http://127.0.0.1:1".parse().unwrap();
         let (long, short) = (Duration::from_hours(1), Duration::from_millis(50));
         let settings = Settings {
             host: "greeter-1".to_owned(),
-            greeting: http::Uri::clone(&nowhere),
-            name: nowhere,
+            // It asks none.
+            leaves: Vec::new(),
             max_connections: 1,
             limits: Limits { idle: long, receive: short, send: short },
         };

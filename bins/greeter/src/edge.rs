@@ -4,33 +4,31 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chassis::Shutdown;
-use http::Uri;
 use http1::{Answer, Method, Request, Status};
 use net::Deadlines;
 
 use crate::answer::{Content, answer, plain};
 use crate::form::Form;
-use crate::line::Lines;
-use crate::settings::Settings;
-use crate::upstream::{Failure, Upstream};
+use crate::greeting::Greeting;
+use crate::settings::{Leaf, Settings};
+use crate::upstream::{Call, Failure, Upstream};
 use crate::wanted::{Target, Wanted};
 use crate::{json, page};
 
-/// The services, and who it is that greets.
+/// The leaves, and who it is that greets.
 pub(crate) struct Edge {
     host: String,
-    greeting: Arc<Upstream>,
-    name: Arc<Upstream>,
+    /// In the order of the greeting.
+    upstreams: Vec<Arc<Upstream>>,
     shutdown: Shutdown,
 }
 
 impl Edge {
     pub(crate) fn new(settings: &Settings, deadlines: &Deadlines, shutdown: Shutdown) -> Self {
-        let upstream = |name, url: &Uri| Upstream::new(name, url.clone(), deadlines.clone());
+        let upstream = |leaf: &Leaf| Upstream::new(leaf.name, leaf.url.clone(), deadlines.clone());
         Self {
             host: settings.host.clone(),
-            greeting: upstream("greeting", &settings.greeting),
-            name: upstream("name", &settings.name),
+            upstreams: settings.leaves.iter().map(upstream).collect(),
             shutdown,
         }
     }
@@ -50,16 +48,14 @@ impl Edge {
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
                 let (status, line) = match self.greet(&wanted.passed_on) {
-                    Ok(Lines { greeting, name, .. }) => {
-                        (Status::Ok, format!("From {}: {greeting} {name}", self.host))
-                    }
+                    Ok(greeting) => (Status::Ok, greeting.text(&self.host)),
                     Err(failure) => (failure.status, failure.to_string()),
                 };
                 answer(status, Content::TEXT, line.into_bytes())
             }
             (_, Target::Greeting, Form::Json) => {
                 let (status, object) = match self.greet(&wanted.passed_on) {
-                    Ok(lines) => (Status::Ok, json::greeting(&self.host, &lines)),
+                    Ok(greeting) => (Status::Ok, json::greeting(&self.host, &greeting)),
                     Err(failure) => (failure.status, json::failure(&failure)),
                 };
                 answer(status, Content::JSON, object.into_bytes())
@@ -67,12 +63,14 @@ impl Edge {
         }
     }
 
-    /// Asks both services at the same time, and passes these header lines on.
-    fn greet(&self, passed_on: &[u8]) -> Result<Lines, Failure> {
+    /// Asks all leaves at the same time, and passes these header lines on.
+    fn greet(&self, passed_on: &[u8]) -> Result<Greeting, Failure> {
         let start = Instant::now();
-        let greeting = self.greeting.ask(passed_on, start);
-        let name = self.name.ask(passed_on, start);
-        let (greeting, name) = (greeting.answer(), name.answer());
-        Ok(Lines { greeting: greeting?, name: name?, start })
+        let asked = self.upstreams.iter().map(|upstream| upstream.ask(passed_on, start));
+        // All are asked before the first is waited for, and all are waited for if one fails:
+        // a connection is kept only when its answer was read.
+        let calls: Vec<Call> = asked.collect();
+        let answers: Vec<_> = calls.into_iter().map(Call::answer).collect();
+        Ok(Greeting { said: answers.into_iter().collect::<Result<_, _>>()?, start })
     }
 }

@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 
 use chassis::log::Escaped;
 
-use crate::line::Lines;
+use crate::greeting::{Greeting, Said};
 use crate::upstream::Failure;
 
 /// What was said, who said it, and the microseconds it took to ask them.
-pub(crate) fn greeting(host: &str, Lines { greeting, name, start }: &Lines) -> String {
+pub(crate) fn greeting(host: &str, Greeting { said, start }: &Greeting) -> String {
     let elapsed = start.elapsed().as_micros();
-    let mut out = String::with_capacity(128 + greeting.len() + name.len());
+    let mut out = String::with_capacity(256);
     put(&mut out, r#"{"from":"#, Some(host));
-    for (key, line) in [(r#","greeting":"#, greeting), (r#","name":"#, name)] {
+    for Said { service, line } in said {
         let (text, from) = split(line);
-        out.push_str(key);
-        put(&mut out, r#"{"text":"#, Some(text));
+        // Its name is an identifier.
+        out.extend([",\"", service]);
+        put(&mut out, r#"":{"text":"#, Some(text));
         put(&mut out, r#","from":"#, from);
         out.push('}');
     }
@@ -64,15 +65,16 @@ mod tests {
 
     use super::*;
 
-    fn parsed(host: &str, greeting: &str, name: &str) -> Value {
-        let (greeting, name) = (greeting.to_owned(), name.to_owned());
-        let lines = Lines { greeting, name, start: Instant::now() };
-        serde_json::from_str(&super::greeting(host, &lines)).unwrap()
+    fn parsed(host: &str, lines: [(&'static str, &str); 2]) -> Value {
+        let said = lines.map(|(service, line)| Said { service, line: line.to_owned() }).into();
+        let greeting = Greeting { said, start: Instant::now() };
+        serde_json::from_str(&super::greeting(host, &greeting)).unwrap()
     }
 
     #[test]
     fn a_greeting() {
-        let mut value = parsed("greeter-1", "Hello (greeting-1)", "Emelia");
+        let mut value =
+            parsed("greeter-1", [("greeting", "Hello (greeting-1)"), ("name", "Emelia")]);
         assert!(value["elapsed_us"].take().is_u64());
         let expected = json!({
             "from": "greeter-1",
@@ -106,10 +108,11 @@ mod tests {
     proptest! {
         /// Whatever they say, it is JSON, and the line can be put together again.
         #[test]
-        fn nothing_is_lost(host in any::<String>(), greeting in any::<String>(), name in ".* \\(.*\\)") {
-            let value = parsed(&host, &greeting, &name);
+        fn nothing_is_lost(host in any::<String>(), one in any::<String>(), other in ".* \\(.*\\)") {
+            let lines = [("one", &*one), ("other", &*other)];
+            let value = parsed(&host, lines);
             prop_assert_eq!(value["from"].as_str(), Some(&*host));
-            for (key, line) in [("greeting", greeting), ("name", name)] {
+            for (key, line) in lines {
                 let text = value[key]["text"].as_str().unwrap().to_owned();
                 let from = value[key]["from"].as_str().map(|from| format!(" ({from})"));
                 prop_assert_eq!(text + &from.unwrap_or_default(), line);

@@ -14,17 +14,17 @@
 //! | `form` | which form of a greeting the client prefers |
 //! | `edge` | which request gets which answer |
 //! | `answer` | the headers that answers have |
-//! | `json` | a greeting, or why there is none, in JSON |
+//! | `greeting` | a greeting: what the leaves said |
+//! | `json` | the same, or why there is none, in JSON |
 //! | `page` | the page that shows who greets |
-//! | `inflate` | unpacks it for clients that do not accept gzip |
 //! | `traffic` | counts requests |
 //!
 //! Going out:
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `upstream` | one service to call: its connections, its limits, its failures |
-//! | `line` | the line a service answers with |
+//! | `upstream` | one leaf to call: its connections, its limits, its failures |
+//! | `line` | the line a leaf answers with |
 //!
 //! Under both: the crates `http1`, which reads and writes the messages, and `net`, sockets that
 //! park a coroutine; `limits`, every number with its reason, `settings` and `about`.
@@ -38,7 +38,7 @@ mod answer;
 mod connection;
 mod edge;
 mod form;
-mod inflate;
+mod greeting;
 mod json;
 pub mod limits;
 mod line;
@@ -50,14 +50,14 @@ mod upstream;
 mod wanted;
 
 pub use limits::Limits;
-pub use settings::Settings;
+pub use settings::{Leaf, Settings};
 
 /// What its `main`, the mesh and the tests start.
 pub const SERVICE: chassis::Service<Settings> = chassis::Service {
     name: about::NAME,
     version: about::VERSION,
     about: "fetches a greeting and a name, and greets",
-    variables: settings::USAGE,
+    variables: settings::usage,
     settings: Settings::read,
     run: server::run,
 };

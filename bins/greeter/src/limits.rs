@@ -3,17 +3,9 @@
 
 use std::time::Duration;
 
-/// [`CONNECTIONS`], for `concat!`, which takes no constants.
-macro_rules! connections {
-    () => {
-        4096
-    };
-}
-pub(crate) use connections;
-
 /// Client connections at a time, where `MAX_CONNECTIONS` says nothing else: with what the
 /// kernel and a coroutine's stack hold for each, they fit into 512 MiB (docs/http.md).
-pub const CONNECTIONS: usize = connections!();
+pub const CONNECTIONS: usize = 4096;
 /// The most that `MAX_CONNECTIONS` may say. A coroutine's stack takes two of the 65,530 memory
 /// maps that Linux gives a process (`vm.max_map_count`), and without one more the process
 /// would end.

@@ -1,15 +1,6 @@
-//! What a service says: one short line of text.
+//! What a leaf says: one short line of text.
 
 use std::fmt;
-use std::time::Instant;
-
-/// What the two services said.
-pub(crate) struct Lines {
-    pub(crate) greeting: String,
-    pub(crate) name: String,
-    /// When they were asked.
-    pub(crate) start: Instant,
-}
 
 /// Why content is no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! What greeter is told by its environment.
 
-use chassis::settings::{Env, Invalid, host, number, required};
+use std::fmt::Write as _;
+
+use application::{LEAVES, Service};
+use chassis::settings::{Env, Invalid, all, host, number, required};
 use http::Uri;
 
 use crate::limits::{self, Limits};
@@ -10,31 +13,48 @@ use crate::limits::{self, Limits};
 pub struct Settings {
     /// The host its answers come from.
     pub host: String,
-    /// Where greetings come from.
-    pub greeting: Uri,
-    /// Where names come from.
-    pub name: Uri,
+    /// The leaves it asks, in the order of its greeting.
+    pub leaves: Vec<Leaf>,
     /// Client connections at a time; more are turned away with 503.
     pub max_connections: usize,
     /// How long it waits for clients.
     pub limits: Limits,
 }
 
-pub(crate) const USAGE: &str = concat!(
-    "  GREETING_URL     where greetings come from: http://host[:port][/path]\n",
-    "  NAME_URL         where names come from: http://host[:port][/path]\n",
-    "  MAX_CONNECTIONS  client connections at a time; more get 503 (",
-    limits::connections!(),
-    ")",
-);
+/// A leaf, and where it is.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// What the service is called.
+    pub name: &'static str,
+    /// `http://host[:port][/path]`.
+    pub url: Uri,
+}
+
+/// What `--help` says of them.
+pub(crate) fn usage() -> String {
+    let mut usage = String::new();
+    for Service { name, variable, .. } in LEAVES {
+        // Writing to a String does not fail.
+        let _ = writeln!(usage, "  {variable:<15}  where {name}s come from: {URL}");
+    }
+    let connections = limits::CONNECTIONS;
+    usage
+        + &format!("  MAX_CONNECTIONS  client connections at a time; more get 503 ({connections})")
+}
+
+/// What a leaf's URL looks like.
+const URL: &str = "http://host[:port][/path]";
 
 impl Settings {
-    /// Reads them; `GREETING_URL` and `NAME_URL` must be there.
+    /// Reads them; the URL of every leaf must be there.
+    ///
+    /// # Errors
+    ///
+    /// A setting is wrong. If it is a leaf's URL, the error names all that are.
     pub fn read(env: Env) -> Result<Self, Invalid> {
         Ok(Self {
             host: host(env)?,
-            greeting: url(env, "GREETING_URL", "http://greeting-service:3000")?,
-            name: url(env, "NAME_URL", "http://name-service:3000")?,
+            leaves: all(LEAVES.iter().map(|service| leaf(env, service)))?,
             max_connections: number(
                 env,
                 "MAX_CONNECTIONS",
@@ -46,7 +66,8 @@ impl Settings {
     }
 }
 
-fn url(env: Env, variable: &str, example: &str) -> Result<Uri, Invalid> {
+fn leaf(env: Env, service: &Service) -> Result<Leaf, Invalid> {
+    let Service { name, variable, url: example, .. } = *service;
     let value = required(env, variable, example)?;
     let plain = |uri: &Uri| {
         uri.scheme_str() == Some("http")
@@ -59,10 +80,11 @@ fn url(env: Env, variable: &str, example: &str) -> Result<Uri, Invalid> {
             // No user, query or fragment; the parser drops a fragment without a word.
             && !value.contains(['@', '?', '#'])
     };
-    value.parse().ok().filter(plain).ok_or_else(|| {
-        let remedy = format!("is not http://host[:port][/path]: set it, for example to {example}");
+    let url = value.parse().ok().filter(plain).ok_or_else(|| {
+        let remedy = format!("is not {URL}: set it, for example to {example}");
         Invalid::new(variable, &value, &remedy)
-    })
+    })?;
+    Ok(Leaf { name, url })
 }
 
 #[cfg(test)]
@@ -71,11 +93,12 @@ mod tests {
 
     use super::*;
 
+    /// Settings with this URL for one leaf, and good ones for the others.
     fn with_name_url(value: &'static str) -> Result<Settings, Invalid> {
         Settings::read(&|variable| match variable {
-            "GREETING_URL" => Some(OsString::from("http://greeting-service:3000")),
             "NAME_URL" => Some(OsString::from(value)),
             "HOSTNAME" => Some(OsString::from("greeter-1")),
+            _ if variable.ends_with("_URL") => Some(OsString::from("http://other-service")),
             _ => None,
         })
     }
@@ -91,6 +114,14 @@ mod tests {
         ] {
             assert!(with_name_url(good).is_ok(), "{good}");
         }
+    }
+
+    #[test]
+    fn every_url_that_is_missing_is_named() {
+        let error = Settings::read(&|_| None).unwrap_err().to_string();
+        let named: Vec<_> = error.split("; ").map(|part| part.split(' ').next().unwrap()).collect();
+        let variables: Vec<_> = LEAVES.iter().map(|service| service.variable).collect();
+        assert_eq!(named, variables);
     }
 
     #[test]

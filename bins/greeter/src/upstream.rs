@@ -1,4 +1,4 @@
-//! One service to call: its connections, its limits, its failures.
+//! One leaf to call: its connections, its limits, its failures.
 //!
 //! The call is our own, on sockets that park the coroutine. It was ureq's once: of a
 //! greeting's 61,000 instructions 48,000 were ureq's, and the coroutine each call took,
@@ -20,6 +20,7 @@ use may::go;
 use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
 
 use crate::about::{LOG, USER_AGENT};
+use crate::greeting::Said;
 use crate::limits;
 use crate::line::{LineError, line};
 
@@ -27,7 +28,7 @@ use crate::line::{LineError, line};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
-    /// The service that was called.
+    /// The leaf that was called.
     pub(crate) service: &'static str,
     url: String,
     pub(crate) cause: String,
@@ -41,7 +42,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A service behind this one.
+/// A leaf to call.
 pub(crate) struct Upstream {
     name: &'static str,
     url: Uri,
@@ -55,7 +56,7 @@ pub(crate) struct Upstream {
     failed: Limited,
 }
 
-/// A connection to the service, for one call after the other.
+/// A connection to the leaf, for one call after the other.
 struct Pooled {
     socket: Socket,
     opened: Instant,
@@ -83,7 +84,7 @@ impl Upstream {
         })
     }
 
-    /// Asks the service for its line, and waits for nothing: where there is no connection, a
+    /// Asks the leaf for its line, and waits for nothing: where there is no connection, a
     /// coroutine makes one. These header lines are passed on; `start` is when the greeting
     /// began.
     pub(crate) fn ask(self: &Arc<Self>, passed_on: &[u8], start: Instant) -> Call {
@@ -198,7 +199,7 @@ pub(crate) struct Call {
     state: Asked,
 }
 
-/// How the service was asked.
+/// How the leaf was asked.
 enum Asked {
     Not(CallError),
     /// On a connection that was kept; the request, should it have died.
@@ -208,8 +209,8 @@ enum Asked {
 }
 
 impl Call {
-    /// Waits for the service's line.
-    pub(crate) fn answer(self) -> Result<String, Failure> {
+    /// Waits for the leaf's line.
+    pub(crate) fn answer(self) -> Result<Said, Failure> {
         let upstream = &self.upstream;
         let answer = match self.state {
             Asked::Not(error) => Err(error),
@@ -219,7 +220,10 @@ impl Call {
             },
             Asked::Anew(call) => call.join().unwrap_or(Err(CallError::Panic)),
         };
-        answer.map_err(|error| upstream.failure(&error))
+        match answer {
+            Ok(line) => Ok(Said { service: upstream.name, line }),
+            Err(error) => Err(upstream.failure(&error)),
+        }
     }
 }
 
@@ -299,7 +303,7 @@ mod tests {
     }
 
     fn line(call: Call) -> String {
-        call.answer().unwrap_or_else(|failure| failure.to_string())
+        call.answer().map_or_else(|failure| failure.to_string(), |said| said.line)
     }
 
     /// The first host is found only once the second service has been asked.

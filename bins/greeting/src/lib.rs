@@ -10,7 +10,7 @@ pub const SERVICE: Service<String> = Service {
     name: LEAF.name,
     version: LEAF.version,
     about: "answers with a random greeting",
-    variables: "",
+    variables: String::new,
     settings: settings::host,
     run,
 };

@@ -7,10 +7,11 @@ use harness::{Browser, Process};
 
 fn main() {
     let folder = PathBuf::from(std::env::args().nth(1).expect("which folder?"));
-    let mesh = Process::start(Command::new("cargo").args(["mesh", "--port", "0"]));
-    let front = mesh.line(|line| line.contains("load balancer"));
+    let mesh = Process::start(Command::new("cargo").args(["mesh", "--json", "--port", "0"]));
+    let up = mesh.line(|line| line.starts_with(r#"{"event":"up""#));
+    let up: serde_json::Value = serde_json::from_str(&up).expect("a line of JSON");
     let browser = Browser::start();
-    browser.open(&front[front.find("http://").expect("its URL")..]);
+    browser.open(&format!("http://{}", up["address"].as_str().expect("the load balancer's")));
     browser.resize(1280, 800);
     browser.click("[data-ask='100']");
     browser.shows("greetings.textContent", "100");

@@ -1,160 +1,192 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use application::{SERVICES, Service};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand, ValueEnum};
 use envoy_config::Connect;
 
-/// What to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+use crate::child::ServiceProgram;
+use crate::output::Output;
+
+/// More tasks of a service would only share the same CPUs.
+const MAX_TASKS: u64 = 32;
+
+/// The whole application on this machine: tasks, proxies between them, and a load balancer.
+#[derive(Parser)]
+#[command(name = "mesh", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the binary is asked to do.
+pub(crate) enum Action {
+    /// To run a mesh.
     Run(Options),
-    /// What the mesh starts itself with, once a task: a service, on an address.
-    Task(Service, IpAddr),
-    /// What the mesh starts itself with, once an Envoy: the program and its configuration.
-    Envoy(PathBuf, PathBuf),
+    /// Anything else.
+    Do(Command),
+    /// To say something, and that is all.
     Print(String),
 }
 
 /// How to run the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(clap::Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Tasks of each service.
-    pub(crate) tasks: usize,
-    /// The load balancer's port; 0 takes a free one.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = RangedU64ValueParser::<u8>::new().range(1..=MAX_TASKS))]
+    #[arg(help = format!("Tasks of each service, 1 to {MAX_TASKS}"))]
+    pub(crate) tasks: u8,
+
+    /// Port of the load balancer on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
-    pub(crate) proxy: Proxy,
-    /// What the sidecars balance; the built-in proxies know HTTP only.
+
+    /// What passes requests on
+    #[arg(long, value_name = "P", value_enum, default_value_t = Proxies::BuiltIn)]
+    pub(crate) proxy: Proxies,
+
+    /// What Envoy balances between the tasks: requests, or whole connections
+    #[arg(long, value_name = "C", default_value = "http", value_parser = connect_parser())]
     pub(crate) connect: Connect,
+
+    /// Say everything in JSON, one object a line, for machines
+    #[arg(long)]
+    json: bool,
 }
 
 impl Options {
-    /// Every task: its service, and its number from 1.
-    pub(crate) fn each_task(self) -> impl Iterator<Item = (Service, usize)> {
-        SERVICES.iter().flat_map(move |service| (1..=self.tasks).map(move |n| (*service, n)))
+    /// How what happens is told.
+    pub(crate) fn output(self) -> Output {
+        if self.json { Output::Machines } else { Output::People }
     }
 }
 
-/// Who passes requests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proxy {
+/// What passes requests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Proxies {
+    /// The mesh's own proxies
     BuiltIn,
+    /// Envoy: a sidecar for each task, and one as load balancer
     Envoy,
 }
 
-/// More would only share the same CPUs.
-const MAX_TASKS: usize = 32;
+fn connect_parser() -> impl TypedValueParser<Value = Connect> {
+    PossibleValuesParser::new(["http", "tcp"])
+        .map(|word| if word == "tcp" { Connect::Tcp } else { Connect::Http })
+}
 
-pub(crate) const USAGE: &str = "\
-usage: mesh [--tasks N] [--port N] [--proxy P] [--connect C]
+/// What else the binary does.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// What the mesh starts itself with, once a task: a service, on an address.
+    #[command(hide = true)]
+    Task {
+        #[arg(value_parser = ServiceProgram::find)]
+        service: ServiceProgram,
+        ip: IpAddr,
+    },
+    /// What the mesh starts itself with, once an Envoy: the program and its configuration.
+    #[command(hide = true)]
+    Envoy { executable: PathBuf, configuration: PathBuf },
+}
 
-  --tasks N     tasks of each service, 1 to 32 (2)
-  --port N      port of the load balancer on 127.0.0.1 (8080; 0 takes a free one)
-  --proxy P     built-in, or envoy: a sidecar for each task, and one as load balancer
-  --connect C   what Envoy balances between the tasks: http, requests (the default),
-                or tcp, whole connections
-  --version
-  --help";
+/// Parses the command line, the program's name first.
+///
+/// # Errors
+///
+/// One line that says what is wrong, and what would be right.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action, String> {
+    let line = match CommandLine::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                return Ok(Action::Print(error.to_string()));
+            }
+            _ => return Err(one_line(&error.to_string())),
+        },
+    };
+    Ok(match line.command {
+        Some(command) => Action::Do(command),
+        None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
+            return Err("--connect tcp is for --proxy envoy".to_owned());
+        }
+        None => Action::Run(line.options),
+    })
+}
 
-/// Parses everything behind the program's name.
-pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut options =
-        Options { tasks: 2, port: 8080, proxy: Proxy::BuiltIn, connect: Connect::Http };
-    let mut connect = None;
-    // --tasks=3 is --tasks 3.
-    let mut words = arguments.flat_map(|argument| match argument.split_once('=') {
-        Some((option, value)) if option.starts_with("--") => vec![option.into(), value.into()],
-        _ => vec![argument],
+/// clap's words without their title and without the usage at their end.
+fn one_line(error: &str) -> String {
+    let lines = error.lines().take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
     });
-    while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-        match word.as_str() {
-            "--tasks" => {
-                let value = value()?;
-                let tasks = value.parse().ok().filter(|n| (1..=MAX_TASKS).contains(n));
-                options.tasks = tasks.ok_or_else(|| {
-                    format!("--tasks {value}: give a number from 1 to {MAX_TASKS}")
-                })?;
-            }
-            "--port" => {
-                let value = value()?;
-                options.port = value
-                    .parse()
-                    .map_err(|_| format!("--port {value}: give a number from 0 to 65535"))?;
-            }
-            "--proxy" => {
-                options.proxy = match value()?.as_str() {
-                    "built-in" => Proxy::BuiltIn,
-                    "envoy" => Proxy::Envoy,
-                    other => return Err(format!("--proxy {other}: give built-in or envoy")),
-                };
-            }
-            "--connect" => {
-                connect = Some(match value()?.as_str() {
-                    "http" => Connect::Http,
-                    "tcp" => Connect::Tcp,
-                    other => return Err(format!("--connect {other}: give http or tcp")),
-                });
-            }
-            "task" => {
-                let name = value()?;
-                let service = Service::find(&name).ok_or_else(|| format!("no service {name}"))?;
-                let ip = value()?;
-                let ip = ip.parse().map_err(|_| format!("no address: {ip}"))?;
-                return Ok(Command::Task(service, ip));
-            }
-            "envoy" => return Ok(Command::Envoy(value()?.into(), value()?.into())),
-            "--version" | "-V" => {
-                return Ok(Command::Print(concat!("mesh ", env!("CARGO_PKG_VERSION")).into()));
-            }
-            "--help" | "-h" => return Ok(Command::Print(USAGE.into())),
-            _ => return Err(format!("unknown argument {word}")),
-        }
-    }
-    if let Some(connect) = connect {
-        if options.proxy != Proxy::Envoy {
-            return Err("--connect is for --proxy envoy".to_owned());
-        }
-        options.connect = connect;
-    }
-    Ok(Command::Run(options))
+    let lines: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join("; ").replace("; [", " [");
+    format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command, String> {
-        parse(line.split_whitespace().map(String::from))
+    fn parsed(line: &str) -> Result<Action, String> {
+        parse(std::iter::once("mesh").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_description() {
+        CommandLine::command().debug_assert();
     }
 
     #[test]
     fn options_have_defaults() {
-        let run =
-            |tasks, port, proxy, connect| Ok(Command::Run(Options { tasks, port, proxy, connect }));
-        assert_eq!(parsed(""), run(2, 8080, Proxy::BuiltIn, Connect::Http));
-        assert_eq!(parsed("--port=0 --tasks=1"), run(1, 0, Proxy::BuiltIn, Connect::Http));
-        assert_eq!(parsed("--proxy envoy"), run(2, 8080, Proxy::Envoy, Connect::Http));
-        let tcp = run(2, 8080, Proxy::Envoy, Connect::Tcp);
-        assert_eq!(parsed("--connect tcp --proxy envoy"), tcp);
+        let run = |line, tasks, port, proxy, connect| match parsed(line) {
+            Ok(Action::Run(options)) => {
+                assert_eq!(options, Options { tasks, port, proxy, connect, json: false }, "{line}");
+            }
+            _ => panic!("{line} does not run"),
+        };
+        run("", 2, 8080, Proxies::BuiltIn, Connect::Http);
+        run("--port=0 --tasks=1", 1, 0, Proxies::BuiltIn, Connect::Http);
+        run("--proxy envoy", 2, 8080, Proxies::Envoy, Connect::Http);
+        run("--connect tcp --proxy envoy", 2, 8080, Proxies::Envoy, Connect::Tcp);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn what_is_wrong_is_named_in_one_line() {
         for (line, error) in [
-            ("--tasks 0", "--tasks 0: give a number from 1 to 32"),
-            ("--tasks many", "--tasks many: give a number from 1 to 32"),
-            ("--tasks", "--tasks needs a value"),
-            ("--port 65536", "--port 65536: give a number from 0 to 65535"),
-            ("--prot 80", "unknown argument --prot"),
-            ("--proxy nginx", "--proxy nginx: give built-in or envoy"),
-            ("--proxy envoy --connect grpc", "--connect grpc: give http or tcp"),
-            ("--connect tcp", "--connect is for --proxy envoy"),
-            ("task cook 127.0.0.1", "no service cook"),
-            ("task name there", "no address: there"),
+            ("--tasks 0", "invalid value '0' for '--tasks <N>': 0 is not in 1..=32"),
+            (
+                "--tasks many",
+                "invalid value 'many' for '--tasks <N>': invalid digit found in string",
+            ),
+            ("--tasks", "a value is required for '--tasks <N>' but none was supplied"),
+            ("--port 65536", "invalid value '65536' for '--port <N>': 65536 is not in 0..=65535"),
+            (
+                "--prot 80",
+                "unexpected argument '--prot' found; tip: a similar argument exists: '--port'",
+            ),
+            (
+                "--proxy nginx",
+                "invalid value 'nginx' for '--proxy <P>' [possible values: built-in, envoy]",
+            ),
+            (
+                "task cook 127.0.0.1",
+                "invalid value 'cook' for '<SERVICE>': no service is called cook",
+            ),
+            ("task name there", "invalid value 'there' for '<IP>': invalid IP address syntax"),
         ] {
-            assert_eq!(parsed(line), Err(error.to_owned()));
+            assert_eq!(parsed(line).err(), Some(format!("{error}; see --help")), "{line}");
         }
+        let tcp = parsed("--connect tcp").err();
+        assert_eq!(tcp.as_deref(), Some("--connect tcp is for --proxy envoy"));
     }
 }

@@ -7,17 +7,27 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
-//! | `mesh` | puts the parts together, and takes them apart |
-//! | `supervisor` | keeps one process running |
-//! | `program` | what that process is: a task, or an Envoy |
-//! | `task` | the task's own process: a service, until its supervisor is gone |
-//! | `built_in` | the mesh's own proxies |
-//! | `envoy` | Envoy in their place |
+//! | `mesh` | the life of a mesh: its processes start, run and end |
+//! | `task` | what a task is called |
+//! | `supervisor` | keeps a process running |
+//! | `program` | what that process is, a task or an Envoy, and what its log tells |
+//! | `child` | the mesh's own binary as that process |
+//! | `engine` | what the mesh asks of that which passes requests on |
+//! | `built_in` | ... the mesh's own proxies |
+//! | `envoy` | ... Envoy in their place |
+//! | `event` | what happens, as it is told |
+//! | `output` | ... on standard output, to people or machines |
+//! | `loopback` | a port that only this machine reaches |
 
 mod arguments;
 mod built_in;
+mod child;
+mod engine;
 mod envoy;
+mod event;
+mod loopback;
 mod mesh;
+mod output;
 mod program;
 mod supervisor;
 mod task;
@@ -25,30 +35,33 @@ mod task;
 use std::io;
 use std::process::ExitCode;
 
-use arguments::{Command, Options, Proxy};
+use arguments::{Action, Command, Options, Proxies};
+
+/// The exit code for a command line that makes no sense, as in shells and most tools.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match arguments::parse(std::env::args().skip(1)) {
-        Ok(Command::Run(options)) => exit_code(smol::block_on(run(options))),
-        Ok(Command::Task(service, ip)) => task::run(service, ip),
-        Ok(Command::Envoy(executable, configuration)) => {
-            exit_code(Err(program::become_envoy(&executable, &configuration)))
+    match arguments::parse(std::env::args_os()) {
+        Ok(Action::Run(options)) => exit_code(smol::block_on(run(options))),
+        Ok(Action::Do(Command::Task { service, ip })) => child::serve(service, ip),
+        Ok(Action::Do(Command::Envoy { executable, configuration })) => {
+            exit_code(Err(child::become_envoy(&executable, &configuration)))
         }
-        Ok(Command::Print(text)) => {
-            println!("{text}");
+        Ok(Action::Print(text)) => {
+            println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("mesh: {error}\n\n{}", arguments::USAGE);
-            ExitCode::from(2)
+            eprintln!("mesh: {error}");
+            ExitCode::from(USAGE)
         }
     }
 }
 
 async fn run(options: Options) -> io::Result<()> {
     match options.proxy {
-        Proxy::BuiltIn => mesh::run(options, built_in::BuiltIn::new).await,
-        Proxy::Envoy => mesh::run(options, envoy::Envoy::new).await,
+        Proxies::BuiltIn => mesh::run(options, built_in::BuiltIn::new).await,
+        Proxies::Envoy => mesh::run(options, envoy::Envoy::new).await,
     }
 }
 

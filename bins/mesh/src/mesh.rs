@@ -1,10 +1,10 @@
-//! Puts the parts together, and takes them apart.
+//! The life of a mesh: its processes start, run until Ctrl-C or SIGTERM, and end.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 
-use application::{EDGE, LEAVES, SERVICES, Service};
+use application::{EDGE, Kind, LEAVES, SERVICES, Service};
 use async_signal::{Signal, Signals};
 use chassis::Port;
 use smol::channel::{self, Receiver, Sender};
@@ -12,67 +12,53 @@ use smol::future;
 use smol::stream::StreamExt;
 
 use crate::arguments::Options;
+use crate::engine::{Engine, ProxyProcess, Register, front_name};
+use crate::event::{EnvoyOverview, Event, Overview, ServiceOverview, TaskOverview};
+use crate::loopback;
+use crate::output::Output;
 use crate::program::Program;
-use crate::supervisor::{Notice, Supervisor};
-
-/// The proxies between the tasks: the mesh's own, or Envoy.
-pub(crate) trait Engine {
-    /// Where a task is to listen, on a free port.
-    fn address(&self, service: Service, number: usize) -> IpAddr;
-    /// Where a greeter finds a leaf.
-    fn upstream(&self, greeter: usize, leaf: Service) -> SocketAddr;
-    /// Where everybody finds a service, if there is one such place.
-    fn front(&self, service: Service) -> Option<SocketAddr>;
-    /// Takes what becomes of a task.
-    fn register(&self, service: Service, number: usize) -> Register;
-    /// The processes it consists of, by name; each group starts when the one before is up.
-    fn programs(&self) -> Vec<Vec<(String, Program)>>;
-    /// A line on what else there is to see.
-    fn hint(&self) -> Option<String>;
-    /// The mesh ends: what the clients of the load balancer have is the last.
-    fn close(&self);
-    /// How many requests each task answered, in a line for each proxy.
-    fn answered(&self) -> Vec<String>;
-}
-
-/// Told where a task takes requests, and, by `None`, when it no longer does.
-pub(crate) type Register = Box<dyn Fn(Option<SocketAddr>) + Send + Sync>;
+use crate::supervisor::Process;
+use crate::task::Task;
 
 /// Runs the application until Ctrl-C or SIGTERM, then drains it.
 ///
 /// # Errors
 ///
-/// The engine cannot start; mostly, the load balancer's port cannot be had.
+/// The engine or a process cannot start; mostly, the load balancer's port is in use.
 pub(crate) async fn run<E: Engine>(
     options: Options,
     start: impl FnOnce(Options, Port) -> io::Result<E>,
 ) -> io::Result<()> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
-    let front = loopback(options.port)
+    let front = loopback::port(options.port)
         .map_err(|e| io::Error::new(e.kind(), format!("{e}; --port chooses another")))?;
+    let front_address = front.address();
     let engine = start(options, front)?;
-    let (notices, told) = channel::unbounded();
+    let output = options.output();
+    let (events, told) = channel::unbounded();
     let (hurry, at_once) = channel::bounded(1);
-    let [mut tasks, mut proxies] = [(); 2].map(|()| Group::new(&notices, &at_once));
+    let starter = Starter { events, at_once };
+    let (mut tasks, mut proxies) = (Vec::new(), Vec::new());
 
-    // Returns when the signal comes; the notices go on for ever.
+    // Goes on until the signal comes.
     let live = async {
         let mut up = BTreeMap::new();
-        for (service, number) in options.each_task() {
-            let program = task(&engine, service, number);
-            tasks.start(service.task(number), program, engine.register(service, number));
+        for task in Task::all(options.tasks) {
+            let program = program(&engine, task);
+            tasks.push(starter.start(task.to_string(), program, engine.register(task)));
         }
-        all_up(&told, &mut up, options.tasks * SERVICES.len()).await?;
-        for group in engine.programs() {
-            let all = up.len() + group.len();
-            for (name, program) in group {
-                proxies.start(name, program, Box::new(|_| {}));
+        all_up(&told, &mut up, tasks.len(), output).await?;
+        // The sidecars before the load balancer, which else would find its targets unhealthy.
+        let sidecars = Task::all(options.tasks).filter_map(|task| engine.sidecar(task));
+        for group in [sidecars.collect(), Vec::from_iter(engine.load_balancer())] {
+            for ProxyProcess { name, program, .. } in group {
+                proxies.push(starter.start(name, program, Box::new(|_| {})));
             }
-            all_up(&told, &mut up, all).await?;
+            all_up(&told, &mut up, tasks.len() + proxies.len(), output).await?;
         }
-        show_all(&engine, options.tasks, &up);
-        show(&told).await;
+        output.tell(&Event::Up(overview(&engine, front_address, options.tasks, &up)));
+        tell_all(&told, output).await;
         Ok(())
     };
     let signalled = async {
@@ -81,154 +67,106 @@ pub(crate) async fn run<E: Engine>(
     };
     let result = future::or(live, signalled).await;
 
-    say("stopping: every task finishes what it has");
+    output.tell(&Event::Stopping);
     engine.close();
-    drop(notices);
+    drop(starter);
     let end = async {
         // As in ECS: a task's proxy outlives it.
-        tasks.stop().await;
-        proxies.stop().await;
+        Process::stop(tasks).await;
+        let answered = engine.answered().await;
+        Process::stop(proxies).await;
+        answered
     };
     let again = async {
         signals.next().await;
-        say("stopping at once");
-        // Every process is killed, and waited for: no file is written behind our back, and
-        // what the mesh has in a folder ends with it.
+        output.tell(&Event::StoppingAtOnce);
+        // Every process is killed, and waited for: when the mesh ends, nobody is left who could
+        // still write to a file of it.
         drop(hurry);
-        future::pending::<()>().await;
+        future::pending().await
     };
-    let end = async {
-        future::zip(end, show(&told)).await;
-    };
-    future::or(end, again).await;
-    for line in engine.answered() {
-        say(&line);
+    let end = async { future::zip(end, tell_all(&told, output)).await.0 };
+    for answered in future::or(end, again).await {
+        output.tell(&Event::Answered(answered));
     }
     result
 }
 
-/// A port on loopback, 0 for a free one.
-pub(crate) fn loopback(port: u16) -> io::Result<Port> {
-    let ports = Port::take(&[Ipv4Addr::LOCALHOST.into()], port)?;
-    ports.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-}
-
-fn task(engine: &impl Engine, service: Service, number: usize) -> Program {
-    let calls = if service == EDGE { LEAVES } else { &[] };
-    let url =
-        |leaf: &Service| (leaf.variable, format!("http://{}", engine.upstream(number, *leaf)));
-    let environment = calls.iter().map(url).collect();
-    Program::Task { service, number, ip: engine.address(service, number), environment }
-}
-
-/// Processes that are stopped together.
-struct Group {
-    notices: Sender<Notice>,
-    stopper: Sender<()>,
-    stop: Receiver<()>,
+/// Starts processes that tell this mesh what becomes of them, and end with it.
+struct Starter {
+    events: Sender<Event>,
     at_once: Receiver<()>,
-    running: Vec<smol::Task<()>>,
 }
 
-impl Group {
-    fn new(notices: &Sender<Notice>, at_once: &Receiver<()>) -> Self {
-        let (stopper, stop) = channel::bounded(1);
-        let (notices, at_once) = (notices.clone(), at_once.clone());
-        Self { notices, stopper, stop, at_once, running: Vec::new() }
-    }
-
-    fn start(&mut self, name: String, program: Program, register: Register) {
-        let (notices, stop) = (self.notices.clone(), self.stop.clone());
-        let at_once = self.at_once.clone();
-        let supervisor = Supervisor { name, program, register, notices, stop, at_once };
-        self.running.push(smol::spawn(supervisor.run()));
-    }
-
-    async fn stop(self) {
-        drop(self.stopper);
-        for running in self.running {
-            running.await;
-        }
+impl Starter {
+    fn start(&self, name: String, program: Program, register: Register) -> Process {
+        Process::start(name, program, register, self.events.clone(), self.at_once.clone())
     }
 }
 
-/// Where each process is, by its name.
+/// A task's program, which finds the services that it calls.
+fn program(engine: &impl Engine, task: Task) -> Program {
+    let calls = match task.service.kind {
+        Kind::Edge => LEAVES,
+        Kind::Leaf => &[],
+    };
+    let url = |leaf: &Service| (leaf.variable, format!("http://{}", engine.upstream(task, *leaf)));
+    let environment = calls.iter().map(url).collect();
+    Program::Task { task, ip: engine.address(task), environment }
+}
+
+/// Where each process takes requests, and its process id, by its name.
 type Places = BTreeMap<String, (SocketAddr, u32)>;
 
-/// Shows what happens until so many processes are up. One that ends before that would end
-/// again.
-async fn all_up(told: &Receiver<Notice>, up: &mut Places, count: usize) -> io::Result<()> {
+/// Waits until so many processes are up, and tells what happens meanwhile.
+///
+/// # Errors
+///
+/// A process ended. It is not started again: it would end again.
+async fn all_up(
+    told: &Receiver<Event>,
+    up: &mut Places,
+    count: usize,
+    output: Output,
+) -> io::Result<()> {
     while up.len() < count
-        && let Ok(notice) = told.recv().await
+        && let Ok(event) = told.recv().await
     {
-        match notice {
-            Notice::Up { name, address, pid } => drop(up.insert(name, (address, pid))),
-            Notice::Died { name, how, .. } => {
-                return Err(io::Error::other(format!("{name} cannot start: {how}")));
+        match event {
+            Event::Started { process, address, pid } => drop(up.insert(process, (address, pid))),
+            Event::Ended { process, how, .. } => {
+                return Err(io::Error::other(format!("{process} cannot start: {how}")));
             }
-            Notice::Line { .. } => show_one(&notice),
+            other => output.tell(&other),
         }
     }
     Ok(())
 }
 
-/// Shows what happens.
-async fn show(told: &Receiver<Notice>) {
-    while let Ok(notice) = told.recv().await {
-        show_one(&notice);
+/// Tells what happens.
+async fn tell_all(told: &Receiver<Event>, output: Output) {
+    while let Ok(event) = told.recv().await {
+        output.tell(&event);
     }
 }
 
-/// What runs where.
-fn show_all(engine: &impl Engine, tasks: usize, up: &Places) {
-    let mut lines = vec!["up and running".to_owned(), String::new()];
-    for &service in [EDGE].iter().chain(LEAVES) {
-        let front = engine.front(service).map(|at| format!("http://{at}")).unwrap_or_default();
-        let name = if service == EDGE { "load balancer" } else { service.dns_name };
-        lines.push(format!("  {name:<18} {front}").trim_end().to_owned());
-        for number in 1..=tasks {
-            let task = service.task(number);
-            let (address, pid) = up[&task];
-            let sidecar = up.get(&sidecar(&task)).map(|(_, pid)| format!(", Envoy {pid}"));
-            let sidecar = sidecar.unwrap_or_default();
-            lines.push(format!("    {task:<16} {address}, process {pid}{sidecar}"));
-        }
-    }
-    lines.push(String::new());
-    if let Some(front) = engine.front(EDGE) {
-        lines.push(format!("  open http://{front} in a browser, or ask with curl:"));
-        lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
-    }
-    lines.extend(engine.hint().map(|hint| format!("  {hint}")));
-    lines.push("  Ctrl-C ends everything\n".to_owned());
-    say(&lines.join("\n"));
-}
-
-/// What a task's sidecar is called, if it has one.
-pub(crate) fn sidecar(task: &str) -> String {
-    format!("{task}-envoy")
-}
-
-fn show_one(notice: &Notice) {
-    match notice {
-        Notice::Up { name, address, pid } => {
-            say(&format!("{name} is up again: {address}, process {pid}"));
-        }
-        Notice::Died { name, how, delay } => {
-            say(&format!("{name} ended ({how}); it is started again in {delay:?}"));
-        }
-        Notice::Line { name, line } => print(name, line),
-    }
-}
-
-fn say(text: &str) {
-    print("mesh", text);
-}
-
-/// One line, with who says it in front; on a terminal the tasks' own lines are dim.
-fn print(who: &str, text: &str) {
-    let dim = who != "mesh" && io::stdout().is_terminal();
-    let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
-    // Nobody may be there to read it any more: the mesh runs on.
-    let _ = writeln!(io::stdout(), "{on}{who:<11} | {text}{off}");
+/// What runs where, of a mesh that is up.
+fn overview(engine: &impl Engine, address: SocketAddr, tasks: u8, up: &Places) -> Overview {
+    let envoy = |process: ProxyProcess| {
+        let (_, pid) = up[&process.name];
+        EnvoyOverview { pid, admin: process.admin }
+    };
+    let task = |task: Task| {
+        let name = task.to_string();
+        let (address, pid) = up[&name];
+        TaskOverview { name, address, pid, envoy: engine.sidecar(task).map(envoy) }
+    };
+    let service = |&service: &Service| ServiceOverview {
+        name: service.name,
+        behind: front_name(service),
+        address: engine.front(service),
+        envoy: engine.load_balancer().filter(|_| service == EDGE).map(envoy),
+        tasks: (1..=tasks).map(|number| task(Task { service, number })).collect(),
+    };
+    Overview { address, services: SERVICES.iter().map(service).collect() }
 }

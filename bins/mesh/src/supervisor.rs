@@ -1,4 +1,4 @@
-//! Keeps one process running.
+//! Keeps a process running.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use chassis::shutdown::STOP_TIMEOUT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use smol::channel::{Receiver, Sender};
+use smol::channel::{self, Receiver, Sender};
 use smol::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use smol::process::{Child, Command};
 use smol::stream::StreamExt;
 use smol::{Async, future};
 
-use crate::mesh::Register;
-use crate::program::{Event, Program};
+use crate::engine::Register;
+use crate::event::Event;
+use crate::program::{Program, Report};
 
 /// A dead process's first wait; each further death in a row doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -29,31 +30,51 @@ const WELL: Duration = Duration::from_secs(10);
 const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 const LISTEN_PAUSE: Duration = Duration::from_millis(2);
 
-/// What a supervisor tells the mesh.
-pub(crate) enum Notice {
-    /// The process listens.
-    Up { name: String, address: SocketAddr, pid: u32 },
-    /// The process ended, and is started again after the delay.
-    Died { name: String, how: String, delay: Duration },
-    /// A line of its log.
-    Line { name: String, line: String },
+/// A process that is started again when it ends, until it is told to stop.
+pub(crate) struct Process {
+    /// Dropped to stop it.
+    stopper: Sender<()>,
+    supervising: smol::Task<()>,
 }
 
-/// One process.
-pub(crate) struct Supervisor {
-    pub(crate) name: String,
-    pub(crate) program: Program,
-    pub(crate) register: Register,
-    pub(crate) notices: Sender<Notice>,
-    /// Closed when the process is to stop.
-    pub(crate) stop: Receiver<()>,
-    /// Closed when it is to stop without the time to drain.
-    pub(crate) at_once: Receiver<()>,
+impl Process {
+    /// Starts it. `at_once` is closed when processes are to stop without the time to drain.
+    pub(crate) fn start(
+        name: String,
+        program: Program,
+        register: Register,
+        events: Sender<Event>,
+        at_once: Receiver<()>,
+    ) -> Self {
+        let (stopper, stop) = channel::bounded(1);
+        let supervisor = Supervisor { name, program, register, events, stop, at_once };
+        Self { stopper, supervising: smol::spawn(supervisor.run()) }
+    }
+
+    /// Stops processes, all at the same time, and waits for their ends.
+    pub(crate) async fn stop(processes: Vec<Self>) {
+        let stop = |process: Self| {
+            drop(process.stopper);
+            process.supervising
+        };
+        for supervising in processes.into_iter().map(stop).collect::<Vec<_>>() {
+            supervising.await;
+        }
+    }
+}
+
+struct Supervisor {
+    name: String,
+    program: Program,
+    register: Register,
+    events: Sender<Event>,
+    stop: Receiver<()>,
+    at_once: Receiver<()>,
 }
 
 impl Supervisor {
     /// Runs the process until it is told to stop and has ended.
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         let mut delay = FIRST_DELAY;
         while !self.stop.is_closed() {
             let started = Instant::now();
@@ -68,7 +89,8 @@ impl Supervisor {
             if started.elapsed() >= WELL {
                 delay = FIRST_DELAY;
             }
-            self.tell(Notice::Died { name: self.name.clone(), how, delay }).await;
+            let again_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            self.tell(Event::Ended { process: self.name.clone(), how, again_in_ms }).await;
             let rest = async {
                 smol::Timer::after(delay).await;
             };
@@ -129,26 +151,26 @@ impl Supervisor {
         let Some(log) = log else { return };
         let mut lines = BufReader::new(log).lines();
         while let Some(Ok(line)) = lines.next().await {
-            let name = self.name.clone();
-            let event = self.program.event(&line);
-            if self.program.shows(&line) {
-                self.tell(Notice::Line { name: name.clone(), line }).await;
+            let process = self.name.clone();
+            let report = self.program.report(&line);
+            if self.program.is_for_people(&line) {
+                self.tell(Event::Log { process: process.clone(), line }).await;
             }
-            match event {
-                Some(Event::Start(address)) => {
+            match report {
+                Some(Report::Listening(address)) => {
                     future::or(listening(address), closed(&self.stop)).await;
                     (self.register)(Some(address));
-                    self.tell(Notice::Up { name, address, pid }).await;
+                    self.tell(Event::Started { process, address, pid }).await;
                 }
-                Some(Event::Drain) => (self.register)(None),
+                Some(Report::Draining) => (self.register)(None),
                 None => {}
             }
         }
     }
 
-    async fn tell(&self, notice: Notice) {
-        // Fails when the mesh is ending, which then does not care.
-        let _ = self.notices.send(notice).await;
+    async fn tell(&self, event: Event) {
+        // Fails once nobody listens any more: the mesh has ended.
+        let _ = self.events.send(event).await;
     }
 }
 

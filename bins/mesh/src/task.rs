@@ -1,32 +1,28 @@
-//! A task's own process: one service, on loopback, for as long as its supervisor lives.
+//! What a task is called.
 
-use std::io::Read;
-use std::net::IpAddr;
-use std::process::ExitCode;
-use std::thread;
+use std::fmt;
 
-use application::Service;
-use chassis::{Shutdown, cli};
+use application::{SERVICES, Service};
 
-/// Serves until SIGTERM has drained it.
-pub(crate) fn run(service: Service, ip: IpAddr) -> ExitCode {
-    let shutdown = Shutdown::on_signals();
-    thread::spawn(end_with_supervisor);
-    let at = &[ip];
-    match service.name {
-        "greeting" => cli::serve(&greeting::SERVICE, &cli::env, at, &shutdown),
-        "name" => cli::serve(&name::SERVICE, &cli::env, at, &shutdown),
-        "greeter" => cli::serve(&greeter::SERVICE, &cli::env, at, &shutdown),
-        other => {
-            eprintln!("mesh: no program for {other}: add it here");
-            ExitCode::FAILURE
-        }
+/// One of a service's tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Task {
+    pub(crate) service: Service,
+    /// From 1.
+    pub(crate) number: u8,
+}
+
+impl Task {
+    /// The tasks of a mesh that has so many of each service.
+    pub(crate) fn all(of_each: u8) -> impl Iterator<Item = Self> {
+        let tasks = move |&service| (1..=of_each).map(move |number| Self { service, number });
+        SERVICES.iter().flat_map(tasks)
     }
 }
 
-/// The supervisor holds the other end of standard input and never writes to it: when it
-/// ends, by whatever means, the kernel closes it, and no task is left behind.
-fn end_with_supervisor() {
-    while let Ok(1..) = std::io::stdin().read(&mut [0; 64]) {}
-    std::process::exit(1);
+/// Its name, as in `name-2`.
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.service.task(self.number.into()))
+    }
 }

@@ -12,7 +12,7 @@ pub const SERVICE: Service<String> = Service {
     name: LEAF.name,
     version: LEAF.version,
     about: "answers with a random first name",
-    variables: "",
+    variables: String::new,
     settings: settings::host,
     run,
 };

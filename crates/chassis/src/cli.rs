@@ -18,7 +18,7 @@ pub struct Service<S> {
     /// One line for `--help`.
     pub about: &'static str,
     /// The variables it has besides `PORT` and `HOSTNAME`: a line each for `--help`.
-    pub variables: &'static str,
+    pub variables: fn() -> String,
     /// Reads its settings from the environment.
     pub settings: fn(Env) -> Result<S, Invalid>,
     /// Serves on the ports until the shutdown has drained it.
@@ -124,7 +124,8 @@ environment:
   PORT             port to listen on (3000)
   HOSTNAME         host that answers say they come from (the machine's)
   VERSION          a word behind the host, which tells releases apart (none)
-{variables}"
+{}",
+        variables()
     )
     .trim_end()
     .to_owned()

@@ -46,6 +46,18 @@ pub fn required(env: Env, variable: &str, example: &str) -> Result<String, Inval
         .ok_or_else(|| Invalid(format!("{variable} is not set: set it, for example to {example}")))
 }
 
+/// All of these, or in one message what is wrong with each that is wrong.
+pub fn all<T>(settings: impl IntoIterator<Item = Result<T, Invalid>>) -> Result<Vec<T>, Invalid> {
+    let (mut right, mut wrong) = (Vec::new(), Vec::new());
+    for setting in settings {
+        match setting {
+            Ok(value) => right.push(value),
+            Err(Invalid(text)) => wrong.push(text),
+        }
+    }
+    if wrong.is_empty() { Ok(right) } else { Err(Invalid(wrong.join("; "))) }
+}
+
 /// A whole number within `range`; `default` when the variable is not set.
 pub fn number(
     env: Env,
@@ -164,6 +176,14 @@ mod tests {
             required(&|_| None, "NAME_URL", "http://name-service:3000").unwrap_err().to_string(),
             "NAME_URL is not set: set it, for example to http://name-service:3000"
         );
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let bad = |variable| Err(Invalid::new(variable, "x", "is bad"));
+        assert_eq!(all([Ok(1), Ok(2)]), Ok(vec![1, 2]));
+        let error = all([bad("A"), Ok(2), bad("B")]).unwrap_err().to_string();
+        assert_eq!(error, r#"A="x" is bad; B="x" is bad"#);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use application::{EDGE, LEAVES, PORT, SERVICES, Service};
-use envoy_config::{Connect, Endpoints, Listener, Proxy};
+use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 
 /// The sidecars' port, the applications', and the load balancer's.
 const SIDECAR: u16 = PORT;
@@ -22,16 +22,18 @@ const FOLDER: &str = "compose/generated";
 /// Path and content of the files.
 pub(crate) fn files() -> Vec<(String, String)> {
     let mut files = vec![("compose.yaml".to_owned(), compose())];
-    files.extend(proxies().into_iter().map(|proxy| {
-        (format!("{FOLDER}/{}.json", proxy.name), format!("{:#}\n", proxy.bootstrap()))
-    }));
+    files.extend(
+        proxies().into_iter().map(|proxy| {
+            (format!("{FOLDER}/{}.json", proxy.name), format!("{:#}\n", proxy.json()))
+        }),
+    );
     files
 }
 
 /// One for the sidecar of any leaf, one for the edge's, and two for the load balancer, which
 /// asks the edge's tasks through their sidecars, or directly, as it does where the edge is only
 /// a client of Service Connect.
-fn proxies() -> [Proxy; 4] {
+fn proxies() -> [Bootstrap; 4] {
     let balancer = |name, port| {
         let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
         proxy(name, vec![Listener::load_balancer(front, tasks(EDGE, port))])
@@ -47,8 +49,8 @@ fn proxies() -> [Proxy; 4] {
     ]
 }
 
-fn proxy(name: &str, listeners: Vec<Listener>) -> Proxy {
-    Proxy { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
+fn proxy(name: &str, listeners: Vec<Listener>) -> Bootstrap {
+    Bootstrap { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
 }
 
 fn inbound() -> Listener {

@@ -25,7 +25,7 @@ const LISTED: [(&str, &str); 5] = [
     ("crates/application/src/lib.rs", "    leaf greeting "),
     ("Cargo.toml", "greeting = { path = "),
     ("bins/mesh/Cargo.toml", "greeting.workspace = true"),
-    ("bins/mesh/src/task.rs", "greeting::SERVICE"),
+    ("bins/mesh/src/child.rs", "    greeting,"),
     ("copilot/greeter-service/manifest.yml", "  GREETING_URL: "),
 ];
 

@@ -1,11 +1,11 @@
-//! Envoy's configuration: every proxy of the mesh, on this machine and in compose.yaml.
-//!
-//! The values are those that AWS documents for Service Connect and for the Application Load
-//! Balancer; where it is silent, those of App Mesh, which Service Connect grew out of
-//! (<https://docs.aws.amazon.com/app-mesh/latest/userguide/envoy-defaults.html>).
+//! Envoy's configuration: every Envoy of the mesh, on this machine and in compose.yaml. Its
+//! numbers are those of [`policy`].
+
+pub mod policy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use application::{EDGE, Service};
 use serde_json::{Value, json};
@@ -19,12 +19,12 @@ pub enum Connect {
     Tcp,
 }
 
-/// One Envoy.
-pub struct Proxy {
-    /// What it is called in its own statistics, and in the mesh.
+/// What one Envoy starts with; Envoy's own word for it.
+pub struct Bootstrap {
+    /// What this Envoy is called, and what its statistics say of it.
     pub name: String,
-    /// The Unix socket where it is asked for its statistics, for its owner alone: whoever
-    /// reaches it can also stop the proxy.
+    /// The Unix socket of its administration interface, for its owner alone: it has the
+    /// statistics, and whoever reaches it can also stop this Envoy.
     pub admin: Option<PathBuf>,
     /// What its sidecars balance.
     pub connect: Connect,
@@ -43,6 +43,17 @@ pub struct Listener {
 
 /// What a sidecar calls its task's application.
 pub const APPLICATION: &str = "application";
+
+/// The counter of what a sidecar's application has answered: requests, without health checks, or
+/// in TCP mode connections.
+#[must_use]
+pub fn answered(connect: Connect) -> &'static str {
+    match connect {
+        // "other" than the health checks, of which `http` makes a virtual cluster.
+        Connect::Http => "vhost.application.vcluster.other.upstream_rq_completed",
+        Connect::Tcp => "cluster.application.upstream_cx_total",
+    }
+}
 
 impl Listener {
     /// The load balancer's, with the greeters behind it.
@@ -84,33 +95,14 @@ pub enum Endpoints {
     Hosts(Vec<String>, u16),
 }
 
-/// Idle time of connections in HTTP mode, and in TCP mode.
-const IDLE_HTTP: &str = "300s";
-const IDLE_TCP: &str = "3600s";
-/// The longest a request may take in HTTP mode.
-const REQUEST: &str = "15s";
-/// Tries after the first, each on another task.
-const RETRIES: u32 = 2;
-/// Failures in a row that take a task out, and for how long.
-const EJECT_AFTER: u32 = 5;
-const EJECT_INTERVAL: &str = "30s";
-const EJECT_AT_LEAST: &str = "30s";
-const EJECT_AT_MOST: &str = "300s";
 /// App Mesh lifts Envoy's circuit breakers, whose default of three retries at a time would
 /// let greetings fail whenever more than three are on a task that dies.
 const UNLIMITED: u32 = u32::MAX / 2;
-const CONNECT: &str = "1s";
 
-/// The load balancer's idle time, and its health check as Copilot's manifest sets it.
-const IDLE_LOAD_BALANCER: &str = "60s";
-const HEALTH_INTERVAL: &str = "5s";
-const HEALTH_TIMEOUT: &str = "2s";
-const HEALTH_THRESHOLD: u32 = 2;
-
-impl Proxy {
-    /// The configuration that Envoy starts with.
+impl Bootstrap {
+    /// As a file for `envoy --config-path`.
     #[must_use]
-    pub fn bootstrap(&self) -> Value {
+    pub fn json(&self) -> Value {
         let mut bootstrap = json!({
             "node": {"id": self.name, "cluster": "mesh"},
             "static_resources": {
@@ -137,7 +129,7 @@ impl Proxy {
             let settings = json!({
                 "stat_prefix": listener.service,
                 "cluster": listener.service,
-                "idle_timeout": IDLE_TCP,
+                "idle_timeout": seconds(policy::IDLE_TCP),
             });
             filter(
                 "envoy.filters.network.tcp_proxy",
@@ -155,7 +147,7 @@ impl Proxy {
     fn cluster(&self, listener: &Listener) -> Value {
         let mut cluster = json!({
             "name": listener.service,
-            "connect_timeout": CONNECT,
+            "connect_timeout": seconds(policy::CONNECT_TIMEOUT),
             "lb_policy": "ROUND_ROBIN",
             "circuit_breakers": {"thresholds": [{
                 "max_connections": UNLIMITED,
@@ -190,11 +182,11 @@ impl Proxy {
         match listener.role {
             Role::LoadBalancer => {
                 cluster["health_checks"] = json!([{
-                    "interval": HEALTH_INTERVAL,
-                    "no_traffic_interval": HEALTH_INTERVAL,
-                    "timeout": HEALTH_TIMEOUT,
-                    "healthy_threshold": HEALTH_THRESHOLD,
-                    "unhealthy_threshold": HEALTH_THRESHOLD,
+                    "interval": seconds(policy::HEALTH_INTERVAL),
+                    "no_traffic_interval": seconds(policy::HEALTH_INTERVAL),
+                    "timeout": seconds(policy::HEALTH_TIMEOUT),
+                    "healthy_threshold": policy::HEALTH_THRESHOLD,
+                    "unhealthy_threshold": policy::HEALTH_THRESHOLD,
                     "http_health_check": {"path": "/health"},
                 }]);
                 // Only when no task is healthy does it try them all.
@@ -202,10 +194,10 @@ impl Proxy {
             }
             Role::Outbound => {
                 cluster["outlier_detection"] = json!({
-                    "consecutive_5xx": EJECT_AFTER,
-                    "interval": EJECT_INTERVAL,
-                    "base_ejection_time": EJECT_AT_LEAST,
-                    "max_ejection_time": EJECT_AT_MOST,
+                    "consecutive_5xx": policy::EJECT_AFTER,
+                    "interval": seconds(policy::EJECT_INTERVAL),
+                    "base_ejection_time": seconds(policy::EJECT_AT_LEAST),
+                    "max_ejection_time": seconds(policy::EJECT_AT_MOST),
                     // One of two tasks is more than the tenth that Envoy allows.
                     "always_eject_one_host": true,
                 });
@@ -232,7 +224,8 @@ fn assignment(service: &str, places: impl Iterator<Item = Value>) -> Value {
 /// The settings of a listener that understands HTTP.
 fn http(listener: &Listener) -> Value {
     let role = listener.role;
-    let mut route = json!({"cluster": listener.service, "timeout": REQUEST});
+    let mut route =
+        json!({"cluster": listener.service, "timeout": seconds(policy::REQUEST_TIMEOUT)});
     let mut filters = Vec::new();
     let mut router = json!({});
     let mut settings = json!({
@@ -243,7 +236,7 @@ fn http(listener: &Listener) -> Value {
         Role::LoadBalancer => {
             // It has no limit for a whole request, only for silence.
             route["timeout"] = "0s".into();
-            settings["stream_idle_timeout"] = IDLE_LOAD_BALANCER.into();
+            settings["stream_idle_timeout"] = seconds(policy::IDLE_LOAD_BALANCER).into();
             settings["http_protocol_options"] =
                 json!({"accept_http_10": true, "default_host_for_http_10": "localhost"});
             router["suppress_envoy_headers"] = true.into();
@@ -261,8 +254,8 @@ fn http(listener: &Listener) -> Value {
             route["retry_policy"] = json!({
                 // A reset is a task that went with its proxy: there is nobody to say 503.
                 "retry_on": "connect-failure,reset,retriable-status-codes",
-                "retriable_status_codes": [503],
-                "num_retries": RETRIES,
+                "retriable_status_codes": [policy::RETRIED_STATUS],
+                "num_retries": policy::RETRIES,
                 "retry_host_predicate": [filter(others, kind, json!({}))],
                 "host_selection_retry_max_attempts": 5,
             });
@@ -271,13 +264,17 @@ fn http(listener: &Listener) -> Value {
     }
     filters.push(filter("envoy.filters.http.router", "filters.http.router.v3.Router", router));
     settings["http_filters"] = filters.into();
-    settings["route_config"] = json!({
-        "virtual_hosts": [{
-            "name": listener.service,
-            "domains": ["*"],
-            "routes": [{"match": {"prefix": "/"}, "route": route}],
-        }],
+    let mut host = json!({
+        "name": listener.service,
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "route": route}],
     });
+    if role == Role::Inbound {
+        // Counted apart: see `answered`.
+        let path = json!({"name": ":path", "string_match": {"exact": "/health"}});
+        host["virtual_clusters"] = json!([{"name": "health", "headers": [path]}]);
+    }
+    settings["route_config"] = json!({"virtual_hosts": [host]});
     if role == Role::LoadBalancer {
         settings["route_config"]["request_headers_to_remove"] = json!(["x-envoy-external-address"]);
     }
@@ -296,8 +293,14 @@ function envoy_on_request(request)
 end
 "#;
 
-fn idle_http(role: Role) -> &'static str {
-    if role == Role::LoadBalancer { IDLE_LOAD_BALANCER } else { IDLE_HTTP }
+fn idle_http(role: Role) -> String {
+    let balancer = role == Role::LoadBalancer;
+    seconds(if balancer { policy::IDLE_LOAD_BALANCER } else { policy::IDLE_HTTP })
+}
+
+/// A time as Envoy wants it. All of them are whole seconds.
+fn seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
 }
 
 /// An extension of Envoy, by its name and the type of its settings.

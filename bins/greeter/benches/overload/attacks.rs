@@ -187,7 +187,10 @@ fn connections(process: &Process, address: SocketAddr) -> usize {
 }
 
 /// Threads that go on until they are told.
-struct Attack(Arc<AtomicBool>, Vec<JoinHandle<()>>);
+struct Attack {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Attack {
     /// Each is given its number from 0.
@@ -198,12 +201,12 @@ impl Attack {
             thread::spawn(move || attack(&over, number))
         };
         let threads = (0..count).map(one).collect();
-        Self(over, threads)
+        Self { over, threads }
     }
 
     fn stop(self) {
-        self.0.store(true, Relaxed);
-        for thread in self.1 {
+        self.over.store(true, Relaxed);
+        for thread in self.threads {
             thread.join().expect("it only attacks");
         }
     }

@@ -12,16 +12,21 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use application::{LEAVES, Service};
 use harness::peer::ok;
 use harness::{PATIENCE, Peer, Process, eventually, service, with_files};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-const GREETING: &str = "From greeter-1: Hello (greeting-1) Emelia (name-1)";
+
+/// What greeter says, behind who it is: the leaves' lines.
+static LINES: LazyLock<String> =
+    LazyLock::new(|| LEAVES.iter().map(said).collect::<Vec<_>>().join(" "));
 
 /// What is measured, by the names that choose some of them.
 const ALL: [(&str, fn()); 13] = [
@@ -105,7 +110,7 @@ fn idle_connections() {
     let before = memory(&process);
 
     let mut clients: Vec<_> = (0..10_000).map(|_| open(address)).collect();
-    eventually("it does not come to that", || open_files(&process) > 10_000);
+    eventually("not all connections are accepted", || open_files(&process) > 10_000);
     let silent = memory(&process);
     let beside_silent = Latencies::of(address, Duration::from_secs(2));
 
@@ -114,7 +119,7 @@ fn idle_connections() {
     let beside_greeted = Latencies::of(address, Duration::from_secs(2));
 
     drop(clients);
-    eventually("it does not come to that", || open_files(&process) < 100);
+    eventually("connections stay open without their clients", || open_files(&process) < 100);
     greet(&mut open(address));
     let after = memory(&process);
 
@@ -135,7 +140,7 @@ fn no_files_left() {
     greet(&mut open(address));
     let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
     // It may have inherited some with higher numbers.
-    eventually("it does not come to that", || open_files(&process) >= 64);
+    eventually("there are files left", || open_files(&process) >= 64);
 
     let (cpu, start) = (process.cpu_time(), Instant::now());
     sleep(Duration::from_secs(2));
@@ -172,21 +177,24 @@ fn many_greetings() {
     assert!(late < early + early / 10, "it grows");
 }
 
+/// What a leaf says.
+fn said(leaf: &Service) -> String {
+    format!("a {0} ({0}-1)", leaf.name)
+}
+
 /// The command that starts greeter in front of services as they should be.
 fn greeter(settings: &[(&str, &str)]) -> Command {
     let mut command = service(env!("CARGO_BIN_EXE_greeter"));
     command.env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
-    for (variable, line) in
-        [("GREETING_URL", "Hello (greeting-1)"), ("NAME_URL", "Emelia (name-1)")]
-    {
+    for leaf in LEAVES {
         // Not Peer::saying(): it reads byte by byte, which is slower than greeter.
         let service = Peer::start(move |_, mut stream| {
-            let (answer, mut request) = (ok(line), [0; 1024]);
+            let (answer, mut request) = (ok(&said(leaf)), [0; 1024]);
             while stream.read(&mut request).is_ok_and(|count| count > 0)
                 && stream.write_all(&answer).is_ok()
             {}
         });
-        command.env(variable, service.url());
+        command.env(leaf.variable, service.url());
     }
     command
 }
@@ -202,7 +210,7 @@ fn open(address: SocketAddr) -> TcpStream {
 fn greet(stream: &mut TcpStream) {
     stream.write_all(REQUEST).expect("still open");
     let (mut answer, mut length) = ([0; 1024], 0);
-    while !answer[..length].ends_with(GREETING.as_bytes()) {
+    while !answer[..length].ends_with(LINES.as_bytes()) {
         let count = stream.read(&mut answer[length..]).expect("an answer in time");
         length += count;
         assert!(count > 0, "not a greeting: {}", String::from_utf8_lossy(&answer[..length]));

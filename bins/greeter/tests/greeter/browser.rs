@@ -10,7 +10,8 @@ use harness::peer::{ok, read_request};
 use harness::{Browser, Client, Peer, Process};
 use serde_json::json;
 
-use crate::common::{command, greeter, nobody, peers};
+use crate::common::nobody;
+use crate::common::pair::{command, greeter, peers};
 
 /// The rows of the table of counts: service, task, answers, share, callers.
 const ROWS: &str = "[...document.querySelectorAll('#counts tr')].map(\

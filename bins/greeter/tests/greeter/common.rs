@@ -1,31 +1,56 @@
-//! A greeter between a test's client and a test's services.
+//! A greeter between a test's client and a test's leaves.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Instant;
 
+use application::LEAVES;
 use chassis::Port;
 use harness::{Client, PATIENCE, Peer, Process, service};
 
-/// Starts greeter, as `greeter-1`, in front of two peers.
-pub(crate) fn greeter(greeting: &Peer, name: &Peer) -> (Process, SocketAddr) {
-    Process::serve(&mut command(&greeting.url(), &name.url()))
+/// What a leaf says that is as it should be.
+pub(crate) fn said(leaf: &str) -> String {
+    format!("a {leaf} ({leaf}-1)")
 }
 
-/// The command that starts it.
-pub(crate) fn command(greeting: &str, name: &str) -> Command {
+/// What `name` says: the leaf that misbehaves where a test is about one.
+pub(crate) const NAME: &str = "a name (name-1)";
+
+/// What greeter says in front of leaves as they should be.
+pub(crate) static GREETING: LazyLock<String> = LazyLock::new(|| {
+    let lines: Vec<_> = LEAVES.iter().map(|leaf| said(leaf.name)).collect();
+    format!("From greeter-1: {}", lines.join(" "))
+});
+
+/// The leaves as they should be, in the order of the greeting.
+pub(crate) fn leaves() -> Vec<Peer> {
+    LEAVES.iter().map(|leaf| Peer::saying(&said(leaf.name))).collect()
+}
+
+/// The command that starts greeter, as `greeter-1`, in front of these leaves.
+pub(crate) fn command_for(leaves: &[Peer]) -> Command {
     let mut command = service(env!("CARGO_BIN_EXE_greeter"));
-    command.env("HOSTNAME", "greeter-1").env("GREETING_URL", greeting).env("NAME_URL", name);
+    command.env("HOSTNAME", "greeter-1");
+    assert_eq!(leaves.len(), LEAVES.len());
+    command.envs(LEAVES.iter().zip(leaves).map(|(leaf, peer)| (leaf.variable, peer.url())));
     command
 }
 
-/// The services as they should be.
-pub(crate) fn peers() -> (Peer, Peer) {
-    (Peer::saying("Hello (greeting-1)"), Peer::saying("Emelia (name-1)"))
+/// The same, in front of leaves as they should be. A test that is about another sets its variable.
+pub(crate) fn command() -> Command {
+    command_for(&leaves())
 }
 
-/// What greeter then says.
-pub(crate) const GREETING: &str = "From greeter-1: Hello (greeting-1) Emelia (name-1)";
+/// Starts greeter in front of leaves as they should be.
+pub(crate) fn greeter() -> (Process, SocketAddr) {
+    Process::serve(&mut command())
+}
+
+/// Starts it in front of this `name`, and of others as they should be.
+pub(crate) fn greeter_with_name(url: &str) -> (Process, SocketAddr) {
+    Process::serve(command().env("NAME_URL", url))
+}
 
 /// The bytes of an answer; `extra` are the header lines behind the common ones.
 pub(crate) fn answer(status: &str, extra: &str, body: &str) -> String {
@@ -78,4 +103,23 @@ pub(crate) fn nobody() -> (Port, String) {
     let port = Port::take(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap().remove(0);
     let url = format!("http://{}", port.address());
     (port, url)
+}
+
+/// The two leaves that the page's tests name (`browser.rs`).
+pub(crate) mod pair {
+    use super::{Command, Peer, Process, SocketAddr};
+
+    pub(crate) fn peers() -> (Peer, Peer) {
+        (Peer::saying("Hello (greeting-1)"), Peer::saying("Emelia (name-1)"))
+    }
+
+    pub(crate) fn greeter(greeting: &Peer, name: &Peer) -> (Process, SocketAddr) {
+        Process::serve(&mut command(&greeting.url(), &name.url()))
+    }
+
+    pub(crate) fn command(greeting: &str, name: &str) -> Command {
+        let mut command = super::command();
+        command.env("GREETING_URL", greeting).env("NAME_URL", name);
+        command
+    }
 }

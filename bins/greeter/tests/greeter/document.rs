@@ -11,7 +11,7 @@ use chassis::shutdown::{DRAIN_LIMIT, LAST_ANSWERS, LONGEST_DRAIN};
 use greeter::{Limits, limits};
 use harness::Client;
 
-use crate::common::{GREETING, greeter, peers};
+use crate::common::{GREETING, greeter};
 
 const DOCUMENT: &str = include_str!("../../../../docs/http.md");
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -286,8 +286,7 @@ fn kib(bytes: usize) -> String {
 
 #[test]
 fn what_comes_in_is_answered_as_documented() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     for (row, (_, entry)) in rows("| input |", INPUTS, |(words, _)| words) {
         println!("{row:?}"); // the last one is the one that failed
         let held = entry(code(&row[0]).into_iter().map(|(bytes, _)| bytes).collect());
@@ -423,7 +422,7 @@ impl<'a> Expected<'a> {
         let (without, with): (Vec<_>, Vec<_>) =
             headers.partition(|(_, before)| before.ends_with("without "));
         let text = |headers: Vec<(Bytes, _)>| headers.into_iter().map(|(h, _)| utf8(&h)).collect();
-        let bodies = [("the line of text", GREETING), ("the word ok", "ok")];
+        let bodies = [("the line of text", GREETING.as_str()), ("the word ok", "ok")];
         let body = bodies.iter().find(|(words, _)| answer.contains(words)).map(|(_, body)| *body);
         Self { statuses, close, with: text(with), without: text(without), body }
     }

@@ -9,7 +9,9 @@ use harness::peer::{ok, read_request};
 use harness::{Client, Peer};
 use nix::sys::signal::Signal;
 
-use crate::common::{GET, GREETING, answer, ask, greeter, in_time, negotiated, peers, timely};
+use crate::common::{
+    GET, GREETING, NAME, answer, ask, greeter, greeter_with_name, in_time, negotiated, timely,
+};
 
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
@@ -17,9 +19,8 @@ const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
 /// What comes back for requests after which the connection lives on.
 #[test]
 fn requests_and_their_answers() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
-    let greeted = negotiated("200 OK", "", GREETING);
+    let (_process, address) = greeter();
+    let greeted = negotiated("200 OK", "", &GREETING);
     let refused = answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED);
     let healthy = answer("200 OK", "", "ok");
     let many = "X: y\r\n".repeat(99);
@@ -55,7 +56,7 @@ fn requests_and_their_answers() {
     }
 
     let head = in_time(|| timely(client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").head()));
-    assert_eq!(head, greeted.strip_suffix(GREETING).unwrap());
+    assert_eq!(head, greeted.strip_suffix(GREETING.as_str()).unwrap());
     for target in ["/", "*"] {
         client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let expected = format!(
@@ -66,7 +67,7 @@ fn requests_and_their_answers() {
     }
     // HTTP/1.0 that asks for it.
     let kept = ask(&mut client, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
-    assert_eq!(kept, negotiated("200 OK", "Connection: keep-alive\r\n", GREETING));
+    assert_eq!(kept, negotiated("200 OK", "Connection: keep-alive\r\n", &GREETING));
     client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(client.answer(), healthy);
 }
@@ -74,8 +75,7 @@ fn requests_and_their_answers() {
 /// What comes back for requests that end the connection.
 #[test]
 fn requests_that_end_the_connection() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let many = "X: y\r\n".repeat(128);
     let (long, huge) = ("a".repeat(16 * 1024), "a".repeat(100_000));
     let bad = |what: &'static str| ("400 Bad Request", what);
@@ -84,8 +84,11 @@ fn requests_that_end_the_connection() {
     let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
 
     for (request, (status, text)) in [
-        ("GET / HTTP/1.0\r\n\r\n".into(), ("200 OK", GREETING)),
-        ("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, CLOSE\r\n\r\n".into(), ("200 OK", GREETING)),
+        ("GET / HTTP/1.0\r\n\r\n".into(), ("200 OK", GREETING.as_str())),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: a, CLOSE\r\n\r\n".into(),
+            ("200 OK", GREETING.as_str()),
+        ),
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), head_too_large),
         (format!("GET / HTTP/1.1\r\nHost: x\r\nA: {huge}\r\n\r\n"), head_too_large),
         (format!("GET /{long} HTTP/1.1\r\n"), ("414 URI Too Long", "request line over 16 KiB")),
@@ -139,7 +142,7 @@ fn requests_that_end_the_connection() {
         (post("Content-Length: 65537"), ("413 Content Too Large", "body over 64 KiB")),
         (post("Expect: a-miracle"), ("417 Expectation Failed", "Expect other than 100-continue")),
     ] {
-        let form = if text == GREETING { negotiated } else { answer };
+        let form = if text == *GREETING { negotiated } else { answer };
         let expected = form(status, "Connection: close\r\n", text);
         let answered = in_time(|| {
             let mut client = Client::connect(address);
@@ -153,8 +156,7 @@ fn requests_that_end_the_connection() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let (mut client, first) = in_time(|| {
         let mut client = Client::connect(address);
         client.send(
@@ -166,7 +168,7 @@ fn pipelined_requests_are_answered_in_order() {
         let first = timely(client.answer())?;
         Some((client, first))
     });
-    assert_eq!(first, negotiated("200 OK", "", GREETING));
+    assert_eq!(first, negotiated("200 OK", "", &GREETING));
     assert_eq!(client.answer(), answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED));
     assert_eq!(client.answer(), answer("200 OK", "Connection: close\r\n", "ok"));
     assert!(client.is_closed());
@@ -174,21 +176,19 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_client_that_half_closes_is_still_answered() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let answered = in_time(|| {
         let mut client = Client::connect(address);
         let answered = timely(client.send(GET).finish().answer())?;
         assert!(client.is_closed());
         Some(answered)
     });
-    assert_eq!(answered, negotiated("200 OK", "", GREETING));
+    assert_eq!(answered, negotiated("200 OK", "", &GREETING));
 }
 
 #[test]
 fn a_request_that_ends_too_soon_is_refused() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     for (bytes, what) in [
         ("GET / HTTP/1.1\r\nHost: x\r\n", "the request ends within its head"),
         (
@@ -209,8 +209,7 @@ fn a_request_that_ends_too_soon_is_refused() {
 
 #[test]
 fn a_client_that_waits_for_100_continue_gets_it() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let mut client = Client::connect(address);
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n");
     assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -225,11 +224,10 @@ fn a_drain_without_a_quiet_second_cuts_nobody_off() {
     let slow = Peer::start(|_, mut stream| {
         while read_request(&mut stream).is_some() {
             thread::sleep(Duration::from_millis(700));
-            let _ = stream.write_all(&ok("Emelia (name-1)"));
+            let _ = stream.write_all(&ok(NAME));
         }
     });
-    let (greeting, _) = peers();
-    let (mut process, address) = greeter(&greeting, &slow);
+    let (mut process, address) = greeter_with_name(&slow.url());
     // One is in flight, always.
     let ask = || {
         let client = Client::try_connect(address);
@@ -254,7 +252,7 @@ fn a_drain_without_a_quiet_second_cuts_nobody_off() {
     for answered in asked.into_iter().skip(1) {
         let answered = answered.join().unwrap();
         // Or a whole answer that says what a busy machine brings about.
-        let expected = negotiated("200 OK", "Connection: close\r\n", GREETING);
+        let expected = negotiated("200 OK", "Connection: close\r\n", &GREETING);
         assert!(answered == expected || timely(answered.clone()).is_none(), "{answered}");
     }
 }

@@ -6,8 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use harness::{Client, Peer, Process};
 use serde_json::{Value, json};
 
+use application::LEAVES;
+use flate2::read::GzDecoder;
+
 use crate::common::{
-    GREETING, answer, command, greeter, in_time, negotiated, nobody, peers, timely,
+    GREETING, answer, command, command_for, greeter, greeter_with_name, in_time, leaves,
+    negotiated, nobody, timely,
 };
 
 const PAGE: &str = include_str!("../../src/page.html");
@@ -40,6 +44,15 @@ fn body(address: SocketAddr, fields: &str) -> Vec<u8> {
     bytes.split_off(end + 4)
 }
 
+/// A greeting in JSON of leaves as they should be, with null for what changes.
+fn greeting() -> Value {
+    let mut value = json!({ "from": "greeter-1", "elapsed_us": null });
+    for leaf in LEAVES.iter().map(|leaf| leaf.name) {
+        value[leaf] = json!({ "text": format!("a {leaf}"), "from": format!("{leaf}-1") });
+    }
+    value
+}
+
 /// An object in JSON with a member's value replaced by null: it changes.
 fn parsed(answer: &str) -> Value {
     let mut value: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
@@ -52,8 +65,7 @@ fn parsed(answer: &str) -> Value {
 
 #[test]
 fn whoever_asks_for_no_other_form_gets_the_line() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     for fields in [
         "",
         "Accept: */*\r\n",
@@ -64,14 +76,13 @@ fn whoever_asks_for_no_other_form_gets_the_line() {
         "Accept: text/html;q=0\r\n",
         "Accept: text/html;q=nonsense\r\n",
     ] {
-        assert_eq!(ask(address, fields), negotiated("200 OK", "", GREETING), "{fields}");
+        assert_eq!(ask(address, fields), negotiated("200 OK", "", &GREETING), "{fields}");
     }
 }
 
 #[test]
 fn json_for_whoever_asks_for_it() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     for fields in [
         "Accept: application/json\r\n",
         "Accept: application/json, */*\r\nAccept-Encoding: gzip\r\n",
@@ -86,10 +97,14 @@ fn json_for_whoever_asks_for_it() {
             body.len()
         );
         assert_eq!(head, expected, "{fields}");
-        let start = r#"{"from":"greeter-1","greeting":{"text":"Hello","from":"greeting-1"},"name":{"text":"Emelia","from":"name-1"},"elapsed_us":"#;
-        let digits = body.strip_prefix(start).and_then(|rest| rest.strip_suffix('}')).unwrap();
+        let leaves = LEAVES.iter().map(|leaf| leaf.name);
+        let leaves =
+            leaves.map(|leaf| format!(r#""{leaf}":{{"text":"a {leaf}","from":"{leaf}-1"}},"#));
+        let leaves: String = leaves.collect();
+        let start = format!(r#"{{"from":"greeter-1",{leaves}"elapsed_us":"#);
+        let digits = body.strip_prefix(&start).and_then(|rest| rest.strip_suffix('}')).unwrap();
         assert!(digits.bytes().all(|b| b.is_ascii_digit()), "{body}");
-        let _ = parsed(&answer);
+        assert_eq!(parsed(&answer), greeting());
     }
     let fields = "Accept: application/json\r\n";
     let same = |head: String| head.replace(|c: char| c.is_ascii_digit(), "");
@@ -108,36 +123,28 @@ fn json_of_services_that_say_anything() {
         ),
         (&"x".repeat(4096), json!({ "text": "x".repeat(4096), "from": null })),
     ] {
-        let (greeting, _) = peers();
-        let name = Peer::saying(line);
-        let mut command = command(&greeting.url(), &name.url());
-        let (_process, address) = Process::serve(command.env("HOSTNAME", "\"<host>\\"));
-        let expected = json!({
-            "from": "\"<host>\\",
-            "greeting": { "text": "Hello", "from": "greeting-1" },
-            "name": expected,
-            "elapsed_us": null,
-        });
-        assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), expected);
+        let mut command = command();
+        command.env("HOSTNAME", "\"<host>\\").env("NAME_URL", Peer::saying(line).url());
+        let (_process, address) = Process::serve(&mut command);
+        let mut greeting = greeting();
+        greeting["from"] = "\"<host>\\".into();
+        greeting["name"] = expected;
+        assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), greeting);
     }
 }
 
 /// Who answers is a host, with a version behind it where there is one.
 #[test]
 fn a_version_stands_behind_the_host() {
-    let (greeting, name) =
-        (Peer::saying("Hello (greeting-1 blue)"), Peer::saying("Emelia (name-1)"));
-    let mut command = command(&greeting.url(), &name.url());
-    let (_process, address) = Process::serve(command.env("VERSION", "green"));
-    let line = "From greeter-1 green: Hello (greeting-1 blue) Emelia (name-1)";
-    assert_eq!(ask(address, "Accept: */*\r\n"), negotiated("200 OK", "", line));
-    let expected = json!({
-        "from": "greeter-1 green",
-        "greeting": { "text": "Hello", "from": "greeting-1 blue" },
-        "name": { "text": "Emelia", "from": "name-1" },
-        "elapsed_us": null,
-    });
-    assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), expected);
+    let mut command = command();
+    command.env("VERSION", "green").env("NAME_URL", Peer::saying("a name (name-1 blue)").url());
+    let (_process, address) = Process::serve(&mut command);
+    let line = GREETING.replace("greeter-1", "greeter-1 green").replace("name-1", "name-1 blue");
+    assert_eq!(ask(address, "Accept: */*\r\n"), negotiated("200 OK", "", &line));
+    let mut greeting = greeting();
+    greeting["from"] = "greeter-1 green".into();
+    greeting["name"]["from"] = "name-1 blue".into();
+    assert_eq!(parsed(&ask(address, "Accept: application/json\r\n")), greeting);
 }
 
 #[test]
@@ -147,8 +154,7 @@ fn a_failure_has_the_status_of_its_text() {
     for (url, cause) in
         [(&down, "connection refused"), (&bad.url(), "answered 500 Internal Server Error")]
     {
-        let (greeting, _) = peers();
-        let (_process, address) = Process::serve(&mut command(&greeting.url(), url));
+        let (_process, address) = greeter_with_name(url);
         let text = negotiated("502 Bad Gateway", "", &format!("name ({url}/): {cause}"));
         assert_eq!(ask(address, "Accept: */*\r\n"), text);
         let answer = ask(address, "Accept: application/json\r\n");
@@ -163,8 +169,8 @@ fn a_failure_has_the_status_of_its_text() {
 /// The page: from greeter alone, whatever the services do, with all that protects it.
 #[test]
 fn the_page_for_browsers() {
-    let (greeting, name) = (Peer::saying("unused"), Peer::saying("unused"));
-    let (_process, address) = greeter(&greeting, &name);
+    let leaves = leaves();
+    let (_process, address) = Process::serve(&mut command_for(&leaves));
     let browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
     let gzip = &format!("{browser}Accept-Encoding: gzip, deflate, br, zstd\r\n");
 
@@ -202,11 +208,9 @@ fn the_page_for_browsers() {
     assert_eq!(head("HEAD", address, gzip), packed_head);
 
     assert_eq!(String::from_utf8(body(address, browser)).unwrap(), PAGE);
-    // RFC 1952: the data stands between ten bytes and eight, the last four its length.
-    let (data, tail) = packed[10..].split_at(packed.len() - 18);
-    assert_eq!(packed[..4], [0x1f, 0x8b, 8, 0]);
-    assert_eq!(miniz_oxide::inflate::decompress_to_vec(data).unwrap(), PAGE.as_bytes());
-    assert_eq!(tail[4..], u32::try_from(PAGE.len()).unwrap().to_le_bytes());
+    let mut unpacked = String::new();
+    GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, PAGE);
 
     // On every path but one, and nobody was asked for it.
     for path in ["/any/path?<script>", "/healthy"] {
@@ -218,14 +222,13 @@ fn the_page_for_browsers() {
     let mut client = Client::connect(address);
     client.send(format!("GET /health HTTP/1.1\r\nHost: x\r\n{browser}\r\n"));
     assert_eq!(client.answer(), answer("200 OK", "", "ok"));
-    assert_eq!((greeting.connections(), name.connections()), (0, 0));
+    assert!(leaves.iter().all(|leaf| leaf.connections() == 0), "{leaves:?}");
 }
 
 /// What is decided before the form is: text, without `Vary`.
 #[test]
 fn refusals_stay_text() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     for accept in ["Accept: text/html\r\n", "Accept: application/json\r\n"] {
         let mut client = Client::connect(address);
         client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{accept}\r\n"));

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
+use application::LEAVES;
 use harness::{Client, PATIENCE, Process, Traffic};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{command, greeter, in_time, nobody, peers, timely};
+use crate::common::{command, greeter, greeter_with_name, in_time, nobody, timely};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -28,8 +29,7 @@ const TOO_MANY: usize = 1200;
 #[test]
 fn every_answer_it_lists_is_as_it_says() {
     let mut survey = Survey::new();
-    let (greeting, name) = peers();
-    let (process, address) = greeter(&greeting, &name);
+    let (process, address) = greeter();
     for method in ["GET", "HEAD"] {
         for (accept, form) in [("*/*", TEXT), (JSON, JSON), ("text/html", PAGE)] {
             survey.ask(address, &[method, "/", accept], "200", form);
@@ -50,7 +50,7 @@ fn every_answer_it_lists_is_as_it_says() {
     survey.ask(address, &["GET", "/health", "text/html"], "503", TEXT);
 
     let (_port, down) = nobody();
-    let (_process, address) = Process::serve(&mut command(&greeting.url(), &down));
+    let (_process, address) = greeter_with_name(&down);
     for (method, accept, form) in FAILURES {
         survey.ask(address, &[method, "/", accept], "502", form);
     }
@@ -110,7 +110,9 @@ impl Survey {
         // The kernel takes more calls than there are: nobody here has to be quick.
         let silent = port.listen().expect("a free port");
         thread::spawn(move || silent.incoming().collect::<Vec<_>>());
-        let (process, address) = Process::serve(&mut command(&url, &url));
+        let mut command = command();
+        command.envs(LEAVES.iter().map(|leaf| (leaf.variable, &url)));
+        let (process, address) = Process::serve(&mut command);
 
         let mut clients: Vec<_> = (0..TOO_MANY).map(|_| Client::connect(address)).collect();
         let (mut missing, end) = (2 * FAILURES.len(), Instant::now() + PATIENCE);
@@ -251,9 +253,15 @@ impl Document {
                     true
                 }
                 "additionalProperties" => {
-                    assert_eq!(*rule, false);
                     let known = schema["properties"].as_object().expect("schemas");
-                    value.as_object().expect("an object").keys().all(|key| known.contains_key(key))
+                    let members = value.as_object().expect("an object").iter();
+                    let mut others = members.filter(|(key, _)| !known.contains_key(*key));
+                    if *rule == false {
+                        others.next().is_none()
+                    } else {
+                        others.for_each(|(key, value)| self.check(rule, value, key));
+                        true
+                    }
                 }
                 other => panic!("{other} is not checked here"),
             };

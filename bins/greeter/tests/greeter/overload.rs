@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use harness::{Client, Process, eventually, get, run, with_files};
 
-use crate::common::{GET, GREETING, answer, ask, command, greet, greeter, negotiated, peers};
+use crate::common::{GET, GREETING, answer, ask, command, greet, greeter, negotiated};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
 fn connections_over_the_limit_are_turned_away_until_one_ends() {
-    let (greeting, name) = peers();
-    let mut command = command(&greeting.url(), &name.url());
-    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "2"));
+    let (_process, address) = Process::serve(command().env("MAX_CONNECTIONS", "2"));
     let mut open = [Client::connect(address), Client::connect(address)];
     for client in &mut open {
         assert_eq!(client.send(HEALTH).answer(), answer("200 OK", "", "ok"));
@@ -39,9 +37,7 @@ fn connections_over_the_limit_are_turned_away_until_one_ends() {
 /// Those who are turned away take no place of those who are not, and are seen off in time.
 #[test]
 fn a_crowd_that_is_turned_away_takes_nobodys_place() {
-    let (greeting, name) = peers();
-    let mut command = command(&greeting.url(), &name.url());
-    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "2"));
+    let (_process, address) = Process::serve(command().env("MAX_CONNECTIONS", "2"));
     let open = [Client::connect(address), Client::connect(address)].map(|mut client| {
         assert_eq!(client.send(HEALTH).answer(), answer("200 OK", "", "ok"));
         client
@@ -77,11 +73,9 @@ fn a_crowd_that_is_turned_away_takes_nobodys_place() {
 /// ECS ends a task whose own health check fails; one that is full is well.
 #[test]
 fn a_full_greeter_is_healthy() {
-    let (greeting, name) = peers();
-    let mut command = command(&greeting.url(), &name.url());
-    let (_process, address) = Process::serve(command.env("MAX_CONNECTIONS", "1"));
+    let (_process, address) = Process::serve(command().env("MAX_CONNECTIONS", "1"));
     let _crowd: Vec<_> = (0..200).map(|_| Client::connect(address)).collect();
-    let mut check = crate::common::command("http://127.0.0.1:1", "http://127.0.0.1:1");
+    let mut check = command();
     let checked = run(check.arg("healthcheck").env("PORT", address.port().to_string()));
     assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
 }
@@ -90,8 +84,7 @@ fn a_full_greeter_is_healthy() {
 #[test]
 fn one_client_does_not_keep_the_worker() {
     const REQUESTS: &str = "OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n";
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let (over, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut pipelines = Client::with_room(address, 64 * 1024).share();
     let mut reads = pipelines.try_clone().unwrap();
@@ -138,9 +131,7 @@ fn one_client_does_not_keep_the_worker() {
 /// epoll, and its file for good.
 #[test]
 fn files_are_not_lost_when_there_are_too_few() {
-    let (greeting, name) = peers();
-    let (process, address) =
-        Process::serve(&mut with_files(64, &command(&greeting.url(), &name.url())));
+    let (process, address) = Process::serve(&mut with_files(64, &command()));
     let over = Arc::new(AtomicBool::new(false));
     let crowd: Vec<_> = (0..4)
         .map(|seed| {
@@ -166,17 +157,15 @@ fn files_are_not_lost_when_there_are_too_few() {
     let _ = process.line(|line| line.contains("accept failed"));
     let open = || fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count();
     eventually("files are lost", || open() < 16);
-    assert_eq!(get(address, "/"), (200, GREETING.to_owned()));
+    assert_eq!(get(address, "/"), (200, GREETING.clone()));
 }
 
 #[test]
 fn without_files_it_neither_spins_nor_ends() {
-    let (greeting, name) = peers();
-    let (process, address) =
-        Process::serve(&mut with_files(64, &command(&greeting.url(), &name.url())));
+    let (process, address) = Process::serve(&mut with_files(64, &command()));
 
     let mut first = Client::connect(address);
-    assert_eq!(ask(&mut first, GET), negotiated("200 OK", "", GREETING));
+    assert_eq!(ask(&mut first, GET), negotiated("200 OK", "", &GREETING));
     let others: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
     let _ = process.line(|line| line.contains("accept failed"));
 
@@ -186,12 +175,12 @@ fn without_files_it_neither_spins_nor_ends() {
     let took = start.elapsed();
     assert!(spent <= took / 5, "{spent:?} in {took:?} while there is nothing to do");
     // Those who are in are served, on the connections there are.
-    assert_eq!(ask(&mut first, GET), negotiated("200 OK", "", GREETING));
+    assert_eq!(ask(&mut first, GET), negotiated("200 OK", "", &GREETING));
 
     drop(others);
     let greeted = || {
         Client::try_connect(address).is_some_and(|mut client| {
-            client.try_send(GET).is_ok() && client.answer().ends_with(GREETING)
+            client.try_send(GET).is_ok() && client.answer().ends_with(GREETING.as_str())
         })
     };
     eventually("no greeting once there are files again", greeted);
@@ -199,8 +188,7 @@ fn without_files_it_neither_spins_nor_ends() {
 
 #[test]
 fn noise_cannot_flood_the_log_nor_write_lines_of_its_own() {
-    let (greeting, name) = peers();
-    let (process, address) = greeter(&greeting, &name);
+    let (process, address) = greeter();
     let start = Instant::now();
     for _ in 0..500 {
         let mut client = Client::connect(address);
@@ -224,15 +212,13 @@ fn noise_cannot_flood_the_log_nor_write_lines_of_its_own() {
 /// Whoever keeps the log from being written keeps nobody from being served.
 #[test]
 fn a_log_that_nobody_reads_is_not_waited_for() {
-    let (greeting, name) = peers();
-    let mut command = command(&greeting.url(), &name.url());
-    let (_process, address, mut log) = Process::serve_unread(&mut command);
+    let (_process, address, mut log) = Process::serve_unread(&mut command());
     let refuse = || {
         let answer = Client::connect(address).send("noise\r\n").answer();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     };
     refuse();
-    assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
+    assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
 
     // Read again, the log says what it is short of. One line a second comes of refusals.
     let (sender, lines) = std::sync::mpsc::channel();
@@ -250,13 +236,12 @@ fn a_log_that_nobody_reads_is_not_waited_for() {
 
 #[test]
 fn random_bytes_do_no_harm() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter();
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..300 {
         let noise: Vec<u8> = (0..random.usize(1..2000)).map(|_| random.u8(..)).collect();
         let mut client = Client::connect(address);
         let _ = client.try_send(&noise);
     }
-    assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
+    assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
 }

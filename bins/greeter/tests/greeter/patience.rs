@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use application::{LEAVES, Service};
 use chassis::{Port, Shutdown};
-use greeter::{Limits, SERVICE, Settings};
-use harness::{Client, PATIENCE, eventually};
+use greeter::{Leaf, Limits, SERVICE, Settings};
+use harness::{Client, PATIENCE, Peer, eventually};
 
-use crate::common::{GET, GREETING, answer, ask, negotiated, peers};
+use crate::common::{GET, GREETING, answer, ask, leaves, negotiated};
 
 /// What a test waits for. Whatever has to come before it has a third of it or more to spare:
 /// so long no busy machine keeps a thread from its turn.
@@ -23,11 +24,13 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// A greeter with these limits, inside the test's own process.
 fn greeter(limits: Limits) -> SocketAddr {
-    let (greeting, name) = peers();
+    let leaf = |(service, peer): (&Service, Peer)| Leaf {
+        name: service.name,
+        url: peer.url().parse().unwrap(),
+    };
     let settings = Settings {
         host: "greeter-1".to_owned(),
-        greeting: greeting.url().parse().unwrap(),
-        name: name.url().parse().unwrap(),
+        leaves: LEAVES.iter().zip(leaves()).map(leaf).collect(),
         max_connections: 100,
         limits,
     };
@@ -47,7 +50,7 @@ fn an_idle_connection_is_closed() {
     for _ in 0..4 {
         thread::sleep(SHORT / 3);
         start = Instant::now();
-        assert_eq!(ask(&mut client, GET), negotiated("200 OK", "", GREETING));
+        assert_eq!(ask(&mut client, GET), negotiated("200 OK", "", &GREETING));
     }
     assert!(client.is_closed());
     assert!(start.elapsed() >= NOT_BEFORE, "{:?}", start.elapsed());

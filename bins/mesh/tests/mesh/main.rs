@@ -1,9 +1,7 @@
-//! The whole application: on one machine, in a browser, as its manifests and its stack say.
+//! The whole application on this machine: as it is asked, as a browser shows it, through Envoy.
 
 mod application;
 mod browser;
-
 mod envoy;
-
 mod proxies;
 mod running;

@@ -14,6 +14,7 @@ use harness::{Client, PATIENCE, Process, eventually, get};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 /// A running mesh and what it said of itself.
 pub(crate) struct Mesh {
@@ -22,8 +23,8 @@ pub(crate) struct Mesh {
     pub(crate) front: SocketAddr,
     /// Every task's process id.
     pub(crate) tasks: BTreeMap<String, Pid>,
-    /// Every sidecar's, with Envoy.
-    sidecars: BTreeMap<String, Pid>,
+    /// Every Envoy's: the sidecars' by their tasks, and the load balancer's by its service.
+    envoys: BTreeMap<String, Pid>,
     /// What its Envoys read, with Envoy.
     folder: Option<Folder>,
 }
@@ -39,28 +40,46 @@ impl Drop for Folder {
 
 impl Mesh {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let process = Process::start(command().args(["--port", "0"]).args(arguments));
-        let front = process.line(|line| line.contains("load balancer"));
-        let front = front.split("http://").nth(1).unwrap().parse().unwrap();
-        let (tasks, sidecars) = (BTreeMap::new(), BTreeMap::new());
-        let mut mesh = Self { process, front, tasks, sidecars, folder: None };
-        loop {
-            let line = mesh.process.line(|_| true);
-            let pid = |before: &str| {
-                let pid = line.split(before).nth(1)?.split(',').next()?.parse().unwrap();
-                Some(Pid::from_raw(pid))
-            };
-            let task = line.split_whitespace().next().unwrap_or_default().to_owned();
-            mesh.sidecars.extend(pid(", Envoy ").map(|pid| (task.clone(), pid)));
-            mesh.tasks.extend(pid(", process ").map(|pid| (task, pid)));
-            if line.contains("statistics: ") {
-                let socket = line.split_whitespace().find(|word| word.ends_with("/admin.sock"));
-                let folder = socket.and_then(|socket| Path::new(socket).ancestors().nth(2));
-                mesh.folder = Some(Folder(folder.unwrap().to_owned()));
-            } else if line.contains("Ctrl-C") {
-                return mesh;
+        let arguments = [&["--json", "--port", "0"], arguments].concat();
+        let process = Process::start(command().args(arguments));
+        let up = event(&process, |event| event["event"] == "up");
+        let front = up["address"].as_str().unwrap().parse().unwrap();
+        let mut mesh =
+            Self { process, front, tasks: BTreeMap::new(), envoys: BTreeMap::new(), folder: None };
+        for service in up["services"].as_array().unwrap() {
+            mesh.take_note_of_envoy(service);
+            for task in service["tasks"].as_array().unwrap() {
+                mesh.tasks.insert(text(&task["name"]), pid(&task["pid"]));
+                mesh.take_note_of_envoy(task);
             }
         }
+        mesh
+    }
+
+    /// Of a service or a task.
+    fn take_note_of_envoy(&mut self, of: &Value) {
+        if of["envoy"].is_object() {
+            self.envoys.insert(text(&of["name"]), pid(&of["envoy"]["pid"]));
+            let admin = PathBuf::from(text(&of["envoy"]["admin"]));
+            let folder = admin.ancestors().nth(2).expect("one in the mesh's folder");
+            self.folder.get_or_insert_with(|| Folder(folder.to_owned()));
+        }
+    }
+
+    /// Waits until the mesh tells of such an event.
+    pub(crate) fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        event(&self.process, wanted)
+    }
+
+    /// Ends a mesh that has said what it has to say: how often each task answered.
+    pub(crate) fn answered(mut self) -> BTreeMap<String, u64> {
+        self.process.signal(Signal::SIGINT);
+        self.process.wait();
+        let lines = self.process.lines();
+        let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let answered = events.filter(|event| event["event"] == "answered");
+        let counts = answered.flat_map(|event| event["tasks"].as_object().unwrap().clone());
+        counts.map(|(task, count)| (task, count.as_u64().unwrap())).collect()
     }
 
     pub(crate) fn kill(&self, task: &str, signal: Signal) {
@@ -81,18 +100,17 @@ impl Mesh {
         });
     }
 
-    /// Waits until a task that ended is there again; its new process id.
+    /// Waits until a task that ended is there again.
     pub(crate) fn is_up_again(&mut self, task: &str) {
-        let again = format!("{task} is up again");
-        let line = self.process.line(|line| line.contains(&again));
-        let pid = line.split_whitespace().last().unwrap().parse().unwrap();
-        let old = self.tasks.insert(task.to_owned(), Pid::from_raw(pid));
-        assert_ne!(old, Some(Pid::from_raw(pid)));
+        let again = self.event(|event| event["event"] == "started" && event["process"] == task);
+        let pid = pid(&again["pid"]);
+        let old = self.tasks.insert(task.to_owned(), pid);
+        assert_ne!(old, Some(pid));
     }
 
-    /// The tasks, and the sidecars' tasks, of which a process is left.
+    /// The tasks, and what has an Envoy, of which a process is left.
     pub(crate) fn left(&self) -> Vec<&str> {
-        let all = self.tasks.iter().chain(&self.sidecars);
+        let all = self.tasks.iter().chain(&self.envoys);
         let left = all.filter(|&(_, &pid)| kill(pid, None) != Err(Errno::ESRCH));
         left.map(|(task, _)| task.as_str()).collect()
     }
@@ -101,6 +119,22 @@ impl Mesh {
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_ref().map(|folder| folder.0.as_path())
     }
+}
+
+/// Waits until the process, started with `--json`, tells of such an event.
+fn event(process: &Process, wanted: impl Fn(&Value) -> bool) -> Value {
+    let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
+    let line = process.line(|line| parse(line).is_some_and(|event| wanted(&event)));
+    parse(&line).expect("parsed before")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+fn pid(value: &Value) -> Pid {
+    let pid = value.as_i64().and_then(|pid| i32::try_from(pid).ok());
+    Pid::from_raw(pid.expect("a process id"))
 }
 
 pub(crate) fn command() -> Command {

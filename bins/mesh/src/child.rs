@@ -1,0 +1,86 @@
+//! What the mesh starts its own binary for: a task's process, and a process on its way to Envoy.
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::thread;
+
+use chassis::{Shutdown, cli};
+
+/// A service's program, by the service's name.
+#[derive(Clone, Copy)]
+pub(crate) struct ServiceProgram {
+    name: &'static str,
+    serve: fn(&[IpAddr], &Shutdown) -> ExitCode,
+}
+
+macro_rules! programs {
+    ($($service:ident,)+) => {
+        &[$(ServiceProgram {
+            name: stringify!($service),
+            serve: |at, shutdown| cli::serve(&$service::SERVICE, &cli::env, at, shutdown),
+        },)+]
+    };
+}
+
+/// One for each service of the application.
+const PROGRAMS: &[ServiceProgram] = programs! {
+    greeting,
+    name,
+    greeter,
+};
+
+impl ServiceProgram {
+    /// Finds a service's program.
+    pub(crate) fn find(name: &str) -> Result<Self, String> {
+        let found = PROGRAMS.iter().find(|program| program.name == name);
+        found.copied().ok_or_else(|| format!("no service is called {name}"))
+    }
+}
+
+/// Serves until SIGTERM has drained the service, or the mesh has ended.
+pub(crate) fn serve(service: ServiceProgram, ip: IpAddr) -> ExitCode {
+    let shutdown = Shutdown::on_signals();
+    thread::spawn(end_with_mesh);
+    (service.serve)(&[ip], &shutdown)
+}
+
+/// The mesh holds the other end of standard input and never writes to it: when the mesh ends, in
+/// whatever way, the kernel closes that end, and no task is left behind.
+fn end_with_mesh() {
+    while let Ok(1..) = io::stdin().read(&mut [0; 64]) {}
+    std::process::exit(1);
+}
+
+/// Becomes Envoy, until the mesh ends. Returns only if that fails.
+pub(crate) fn become_envoy(executable: &Path, configuration: &Path) -> io::Error {
+    // Unlike a task, Envoy does not watch its standard input; the kernel has to.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL) {
+        return error.into();
+    }
+    Command::new(executable)
+        .arg("--config-path")
+        .arg(configuration)
+        // A quarter of a CPU has no use for a second worker.
+        .args(["--concurrency", "1", "--disable-hot-restart"])
+        // `config` says when it takes requests, the others what is wrong; `main` warns of
+        // limits that Service Connect does not set either.
+        .args(["--log-level", "warning", "--component-log-level", "main:error,config:info"])
+        .args(["--log-format", r#"{"level":"%l","text":"%j"}"#])
+        .exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_has_its_program() {
+        let names: Vec<_> = PROGRAMS.iter().map(|program| program.name).collect();
+        let services: Vec<_> = application::SERVICES.iter().map(|service| service.name).collect();
+        assert_eq!(names, services);
+    }
+}

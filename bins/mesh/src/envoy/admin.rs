@@ -1,0 +1,38 @@
+//! Asks an Envoy, by way of its administration interface, what it has counted.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use smol::{Async, Timer, future};
+
+/// How long an Envoy may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// The value of a counter, which is 0 as long as nothing was counted.
+///
+/// # Errors
+///
+/// Nobody answers at the socket, or not in time.
+pub(super) async fn counter(admin: PathBuf, name: &str) -> io::Result<u64> {
+    let late = async {
+        Timer::after(PATIENCE).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    let answer = future::or(get(admin, format!("/stats?filter=^{name}$")), late).await?;
+    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or_default())
+}
+
+async fn get(admin: PathBuf, path: String) -> io::Result<String> {
+    let mut stream = Async::<UnixStream>::connect(admin).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
+    Ok(answer)
+}

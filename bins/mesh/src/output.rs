@@ -1,0 +1,101 @@
+//! What the mesh writes to standard output.
+
+use std::io::{self, IsTerminal, Write as _};
+use std::time::Duration;
+
+use application::EDGE;
+
+use crate::event::{Counted, Event, Overview};
+
+/// Who says what no task says.
+const MESH: &str = "mesh";
+
+/// For whom it writes.
+#[derive(Clone, Copy)]
+pub(crate) enum Output {
+    /// Lines of text.
+    People,
+    /// One JSON object a line.
+    Machines,
+}
+
+impl Output {
+    /// Tells what happened.
+    pub(crate) fn tell(self, event: &Event) {
+        match self {
+            Self::People => match event {
+                Event::Log { process, line } => write(process, line),
+                _ => write(MESH, &text(event)),
+            },
+            Self::Machines => {
+                // An event has text keys only, so it always is JSON.
+                let line = serde_json::to_string(event).unwrap_or_default();
+                // As in `write`.
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+        }
+    }
+}
+
+/// One line, with who says it in front; on a terminal the tasks' own lines are dim.
+fn write(who: &str, text: &str) {
+    let dim = who != MESH && io::stdout().is_terminal();
+    let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+    // Fails when nobody reads any more. The mesh runs on.
+    let _ = writeln!(io::stdout(), "{on}{who:<11} | {text}{off}");
+}
+
+fn text(event: &Event) -> String {
+    match event {
+        Event::Up(overview) => all(overview),
+        Event::Started { process, address, pid } => {
+            format!("{process} is up again: {address}, process {pid}")
+        }
+        Event::Ended { process, how, again_in_ms } => {
+            let again_in = Duration::from_millis(*again_in_ms);
+            format!("{process} ended ({how}); it is started again in {again_in:?}")
+        }
+        Event::Log { line, .. } => line.clone(),
+        Event::Stopping => "stopping: every task finishes its requests".to_owned(),
+        Event::StoppingAtOnce => "stopping at once".to_owned(),
+        Event::Answered(answered) => {
+            let verb = match answered.counted {
+                Counted::Requests => "answered",
+                Counted::Connections => "connected",
+            };
+            let tasks = answered.tasks.iter().map(|(task, count)| format!("{task} {count}"));
+            format!("{} {verb}: {}", answered.behind, tasks.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// What runs where, and what to do with it.
+fn all(overview: &Overview) -> String {
+    let mut lines = vec!["up and running".to_owned(), String::new()];
+    // From the outside to the inside.
+    let (edge, leaves): (Vec<_>, Vec<_>) =
+        overview.services.iter().partition(|service| service.name == EDGE.name);
+    for service in edge.into_iter().chain(leaves) {
+        let address = service.address.map(|at| format!("http://{at}")).unwrap_or_default();
+        lines.push(format!("  {:<18} {address}", service.behind).trim_end().to_owned());
+        for task in &service.tasks {
+            let envoy = task.envoy.as_ref().map(|envoy| format!(", Envoy {}", envoy.pid));
+            let envoy = envoy.unwrap_or_default();
+            lines.push(format!(
+                "    {:<16} {}, process {}{envoy}",
+                task.name, task.address, task.pid
+            ));
+        }
+    }
+    let front = overview.address;
+    lines.push(String::new());
+    lines.push(format!("  open http://{front} in a browser, or ask with curl:"));
+    lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
+    let mut tasks = overview.services.iter().flat_map(|service| &service.tasks);
+    if let Some((task, envoy)) = tasks.find_map(|task| Some((&task.name, task.envoy.as_ref()?))) {
+        let admin = envoy.admin.display();
+        lines.push(format!("  statistics: curl --unix-socket {admin} http://{task}/stats"));
+    }
+    lines.push("  Ctrl-C ends everything\n".to_owned());
+    lines.join("\n")
+}
