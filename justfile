@@ -65,6 +65,10 @@ bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
 _dist:
     @[ -e dist/{{ docker_arch }}/{{ edge }} ] || { echo "there is no dist/{{ docker_arch }}/{{ edge }}: just static" >&2; exit 1; }
 
+# Make a leaf, for example `just new-service farewell`, and say what is left to do by hand
+new-service NAME:
+    cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
+
 # Check the format, the lints and the tests
 check: _format _clippy test
 
