@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::process::Command;
 
-use application::EDGE;
+use application::{EDGE, LEAVES};
 
 /// The leaf it is made after, in its three spellings.
 const MODEL: [&str; 3] = ["greeting", "Greeting", "GREETING"];
@@ -20,20 +20,20 @@ const COPIED: [&str; 6] = [
     "copilot/greeting-service/overrides/cfn.patches.yml",
 ];
 
-/// Files in which each line with this text is repeated for the new leaf. The first is the table.
-const LISTED: [(&str, &str); 5] = [
-    ("crates/application/src/lib.rs", "    leaf greeting "),
+/// Files in which each line with this text is repeated for the new leaf.
+const LISTED: [(&str, &str); 4] = [
     ("Cargo.toml", "greeting = { path = "),
     ("bins/mesh/Cargo.toml", "greeting.workspace = true"),
     ("bins/mesh/src/child.rs", "    greeting,"),
     ("copilot/greeter-service/manifest.yml", "  GREETING_URL: "),
 ];
 
+const TABLE: &str = "crates/application/src/lib.rs";
 const STACK: &str = "cloudformation/greeter.yml";
 
 /// The longest name: `NAME-service` is a label of the DNS, of 63 bytes at most (RFC 1035,
-/// section 2.3.4), and a task's name is shorter still.
-const LONGEST: usize = 40;
+/// section 2.3.4).
+const LONGEST: usize = 63 - "-service".len();
 
 /// Makes the leaf.
 ///
@@ -51,11 +51,13 @@ pub(crate) fn make(name: &str) -> io::Result<()> {
     for (path, text) in LISTED {
         files.push((path.to_owned(), repeat_lines(path, text, &names)?));
     }
+    files.push((TABLE.to_owned(), extend_table(&names)?));
     files.push((STACK.to_owned(), extend_stack(&names)?));
-    crate::write(files)?;
-    // This program is of the old table.
-    cargo(&["fmt", "--all"])?;
-    cargo(&["run", "--quiet", "--package", "deploy"])?;
+    // What needs the new table is written by this program as it is then.
+    crate::write(files)
+        .and_then(|()| cargo(&["fmt", "--all"]))
+        .and_then(|()| cargo(&["run", "--quiet", "--package", "deploy"]))
+        .map_err(|e| io::Error::new(e.kind(), format!("{e}\ngit status shows what is written")))?;
     println!(
         "{name} is made, and greeter asks it. What is left to you:
   bins/{name}/src/lib.rs, tests/contract.rs   what it says, and the tests that hold it
@@ -82,6 +84,7 @@ fn check(name: &str) -> io::Result<()> {
     }
     // cargo knows its own rules: keywords, the libraries of Rust, names of its folders.
     let scratch = std::env::temp_dir().join(format!("new-service-{}", std::process::id()));
+    fs::create_dir(&scratch)?;
     let tried = Command::new("cargo")
         .args(["new", "--quiet", "--lib", "--vcs", "none"])
         .arg(scratch.join(name))
@@ -117,37 +120,42 @@ fn repeat_lines(path: &str, text: &str, names: &[String; 3]) -> io::Result<Strin
     Ok(old.split_inclusive('\n').map(repeat).collect())
 }
 
-/// The template with the new leaf's resources behind the model's, and the edge told of it.
+/// The table with the new leaf as the last: its line is at the end of the greeting.
+fn extend_table(names: &[String; 3]) -> io::Result<String> {
+    let edge = format!("    edge {} ", EDGE.name);
+    let [name, _, variable] = names;
+    replace_once(TABLE, &read(TABLE)?, &edge, &format!("    leaf {name} {variable}_URL;\n{edge}"))
+}
+
+/// The template with the new leaf's resources before the edge's, and the edge told of it.
 fn extend_stack(names: &[String; 3]) -> io::Result<String> {
     let old = read(STACK)?;
-    let [start, end] = [MODEL[0], EDGE.name].map(|name| format!("  # The {name} service: "));
-    let block = old.find(&start).zip(old.find(&end)).and_then(|(start, end)| old.get(start..end));
-    let block = block.ok_or_else(|| unknown(STACK, &format!("{start}...{end}")))?;
-    let mut new = old.replace(&end, &format!("{}{end}", rename(block, names)));
+    let heading = |name| format!("  # The {name} service: ");
+    let unknown = || unknown(STACK, &heading(MODEL[0]));
+    let (_, block) = old.split_once(&heading(MODEL[0])).ok_or_else(unknown)?;
+    let (block, _) = block.split_once("  # The ").ok_or_else(unknown)?;
+    let block = rename(&(heading(MODEL[0]) + block), names);
+    let edge = heading(EDGE.name);
+    let new = replace_once(STACK, &old, &edge, &(block + &edge))?;
 
-    // Both stand before the resources' end, each once.
-    let variable = |[name, _, variable]: [&str; 3]| {
-        format!(
-            "            - Name: {variable}_URL\n              Value: http://{name}-service:{}\n",
-            application::PORT
-        )
+    let [name, resource, variable] = names;
+    let last = &LEAVES[LEAVES.len() - 1]; // there is the model, at least
+    let told = |variable: &str, url: &str| {
+        format!("            - Name: {variable}\n              Value: {url}\n")
     };
-    let [small, capital, large] = names;
-    for (known, added) in [
-        (variable(MODEL), variable([small, capital, large])),
-        (format!("    DependsOn: [{}Service, ", MODEL[1]), String::new()),
-    ] {
-        if new.matches(&known).count() != 1 {
-            return Err(unknown(STACK, &known));
-        }
-        let both = if added.is_empty() {
-            format!("{known}{capital}Service, ")
-        } else {
-            known.clone() + &added
-        };
-        new = new.replace(&known, &both);
+    let known = told(last.variable, last.url);
+    let added = told(&format!("{variable}_URL"), &last.url.replace(last.name, name));
+    let new = replace_once(STACK, &new, &known, &(known.clone() + &added))?;
+    let known = format!("{}Service]\n", capitalized(last.name));
+    replace_once(STACK, &new, &known, &known.replace(']', &format!(", {resource}Service]")))
+}
+
+fn replace_once(path: &str, text: &str, known: &str, new: &str) -> io::Result<String> {
+    if text.matches(known).count() == 1 {
+        Ok(text.replace(known, new))
+    } else {
+        Err(unknown(path, known))
     }
-    Ok(new)
 }
 
 fn read(path: &str) -> io::Result<String> {
@@ -156,7 +164,8 @@ fn read(path: &str) -> io::Result<String> {
 }
 
 fn unknown(path: &str, text: &str) -> io::Error {
-    let why = format!("{path} has no {text:?}: write the new leaf there, and change {}", file!());
+    let why =
+        format!("{path} has not {text:?}, or twice: {} has to learn what it has now", file!());
     io::Error::new(ErrorKind::InvalidData, why)
 }
 
@@ -168,18 +177,16 @@ fn cargo(arguments: &[&str]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use application::LEAVES;
-
     use super::*;
 
     #[test]
     fn a_name_that_will_not_do_is_refused_with_what_would() {
         for (name, why) in [
-            ("", "give a name of 40 lower-case letters"),
-            ("2nd", "give a name of 40 lower-case letters"),
-            ("fare-well", "give a name of 40 lower-case letters"),
-            ("Farewell", "give a name of 40 lower-case letters"),
-            (&"a".repeat(LONGEST + 1), "give a name of 40 lower-case letters"),
+            ("", "lower-case letters and digits"),
+            ("2nd", "lower-case letters and digits"),
+            ("fare-well", "lower-case letters and digits"),
+            ("Farewell", "lower-case letters and digits"),
+            (&"a".repeat(LONGEST + 1), "lower-case letters and digits"),
             ("greeter", "a package has this name"),
             ("http", "a package has this name"),
             ("type", "it is a Rust keyword"),
@@ -188,27 +195,26 @@ mod tests {
             let error = check(name).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        check("farewell").unwrap();
+        check("unheard").unwrap();
     }
 
     /// Whoever changes one of the files learns it here, not from `just new-service`.
     #[test]
     fn every_file_is_as_this_module_knows_it() {
-        let names = ["farewell", "Farewell", "FAREWELL"].map(str::to_owned);
+        let names = ["unheard", "Unheard", "UNHEARD"].map(str::to_owned);
         for (path, text) in LISTED {
             let old = read(path).unwrap().lines().count();
             let new = repeat_lines(path, text, &names).unwrap();
             assert_eq!(new.lines().count(), old + 1, "{path}");
         }
+        assert!(extend_table(&names).unwrap().contains("    leaf unheard UNHEARD_URL;\n    edge "));
         let stack = extend_stack(&names).unwrap();
-        assert_eq!(stack.matches("FAREWELL_URL").count(), 1);
-        assert_eq!(stack.matches("  FarewellService:\n").count(), 1);
+        assert_eq!(stack.matches("- Name: UNHEARD_URL\n").count(), 1);
+        assert_eq!(stack.matches("\n  UnheardService:\n").count(), 1);
+        assert_eq!(stack.matches(", UnheardService]\n").count(), 1);
         for path in COPIED {
-            assert!(
-                !rename(&read(path).unwrap(), &names).to_lowercase().contains("greeting"),
-                "{path}"
-            );
+            let new = rename(&read(path).unwrap(), &names).to_lowercase();
+            assert!(!new.contains(MODEL[0]), "{path}");
         }
-        assert!(LEAVES.iter().any(|leaf| leaf.name == MODEL[0]), "it is made after a leaf");
     }
 }
