@@ -11,7 +11,7 @@ use crate::answer::{Content, answer, plain};
 use crate::form::Form;
 use crate::greeting::Greeting;
 use crate::settings::{Leaf, Settings};
-use crate::upstream::{Call, Failure, Upstream};
+use crate::upstream::{Call, Upstream};
 use crate::wanted::{Target, Wanted};
 use crate::{json, page};
 
@@ -47,30 +47,24 @@ impl Edge {
             (_, Target::Health, _) => plain(Status::Ok, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
-                let (status, line) = match self.greet(&wanted.passed_on) {
-                    Ok(greeting) => (Status::Ok, greeting.text(&self.host)),
-                    Err(failure) => (failure.status, failure.to_string()),
-                };
-                answer(status, Content::TEXT, line.into_bytes())
+                let greeting = self.greet(&wanted.passed_on, false);
+                answer(greeting.status(), Content::TEXT, greeting.text(&self.host).into_bytes())
             }
             (_, Target::Greeting, Form::Json) => {
-                let (status, object) = match self.greet(&wanted.passed_on) {
-                    Ok(greeting) => (Status::Ok, json::greeting(&self.host, &greeting)),
-                    Err(failure) => (failure.status, json::failure(&failure)),
-                };
-                answer(status, Content::JSON, object.into_bytes())
+                let greeting = self.greet(&wanted.passed_on, true);
+                let object = json::greeting(&self.host, &greeting);
+                answer(greeting.status(), Content::JSON, object.into_bytes())
             }
         }
     }
 
-    /// Asks all leaves at the same time, and passes these header lines on.
-    fn greet(&self, passed_on: &[u8]) -> Result<Greeting, Failure> {
+    /// Asks all leaves at the same time, and passes these header lines on. `timed` is whether
+    /// the time of each is wanted.
+    fn greet(&self, passed_on: &[u8], timed: bool) -> Greeting {
         let start = Instant::now();
         let asked = self.upstreams.iter().map(|upstream| upstream.ask(passed_on, start));
-        // All are asked before the first is waited for, and all are waited for if one fails:
-        // a connection is kept only when its answer was read.
+        // All are asked before the first is waited for.
         let calls: Vec<Call> = asked.collect();
-        let answers: Vec<_> = calls.into_iter().map(Call::answer).collect();
-        Ok(Greeting { said: answers.into_iter().collect::<Result<_, _>>()?, start })
+        Greeting { said: calls.into_iter().map(|call| call.answer(timed)).collect(), start }
     }
 }

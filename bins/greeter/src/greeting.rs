@@ -1,16 +1,22 @@
-//! A greeting: what the leaves said.
+//! A greeting: what the leaves said, or why one did not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// What one leaf said.
+use http1::Status;
+
+use crate::upstream::Failure;
+
+/// What came of asking one leaf.
 #[derive(Debug)]
 pub(crate) struct Said {
     /// The leaf.
     pub(crate) service: &'static str,
-    pub(crate) line: String,
+    pub(crate) line: Result<String, Failure>,
+    /// How long after the start of the greeting this was known.
+    pub(crate) elapsed: Duration,
 }
 
-/// What all of them said, in the order of the greeting.
+/// What came of asking all of them, in the order of the greeting.
 #[derive(Debug)]
 pub(crate) struct Greeting {
     pub(crate) said: Vec<Said>,
@@ -19,14 +25,25 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// The line of text: who greets, and the leaves' lines.
+    /// The first failure, which is the one that the client is told.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.said.iter().find_map(|said| said.line.as_ref().err())
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.failure().map_or(Status::Ok, |failure| failure.status)
+    }
+
+    /// The line of text: who greets, and the leaves' lines; or the first failure.
     pub(crate) fn text(&self, host: &str) -> String {
         // Long enough for most.
         let mut text = String::with_capacity(128);
         text.extend(["From ", host, ":"]);
         for Said { line, .. } in &self.said {
-            text.push(' ');
-            text.push_str(line);
+            match line {
+                Ok(line) => text.extend([" ", line]),
+                Err(failure) => return failure.to_string(),
+            }
         }
         text
     }

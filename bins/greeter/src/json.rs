@@ -1,37 +1,46 @@
 //! A greeting, or why there is none, in JSON (`docs/openapi.json`).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chassis::log::Escaped;
 
 use crate::greeting::{Greeting, Said};
 use crate::upstream::Failure;
 
-/// What was said, who said it, and the microseconds it took to ask them.
-pub(crate) fn greeting(host: &str, Greeting { said, start }: &Greeting) -> String {
-    let elapsed = start.elapsed().as_micros();
-    let mut out = String::with_capacity(256);
+/// Who was asked, what each said or why it did not, and the microseconds until then.
+pub(crate) fn greeting(host: &str, greeting: &Greeting) -> String {
+    // Long enough for most.
+    let mut out = String::with_capacity(384);
     put(&mut out, r#"{"from":"#, Some(host));
-    for Said { service, line } in said {
-        let (text, from) = split(line);
+    for Said { service, line, elapsed } in &greeting.said {
         // Its name is an identifier.
         out.extend([",\"", service]);
-        put(&mut out, r#"":{"text":"#, Some(text));
-        put(&mut out, r#","from":"#, from);
-        out.push('}');
+        match line {
+            Ok(line) => {
+                let (text, from) = split(line);
+                put(&mut out, r#"":{"text":"#, Some(text));
+                put(&mut out, r#","from":"#, from);
+            }
+            Err(failure) => put(&mut out, r#"":{"error":"#, Some(&failure.cause)),
+        }
+        end(&mut out, *elapsed);
     }
-    // Writing to a String does not fail.
-    let _ = write!(out, r#","elapsed_us":{elapsed}}}"#);
+    if let Some(Failure { status, service, url, cause }) = greeting.failure() {
+        put(&mut out, r#","error":{"service":"#, Some(service));
+        put(&mut out, r#","url":"#, Some(url));
+        put(&mut out, r#","cause":"#, Some(cause));
+        // Writing to a String does not fail.
+        let _ = write!(out, r#","status":{}}}"#, status.code());
+    }
+    end(&mut out, greeting.start.elapsed());
     out
 }
 
-/// Which service failed, and why.
-pub(crate) fn failure(Failure { status, service, cause, .. }: &Failure) -> String {
-    let mut out = String::new();
-    put(&mut out, r#"{"error":{"service":"#, Some(service));
-    put(&mut out, r#","cause":"#, Some(cause));
-    let _ = write!(out, r#","status":{}}}}}"#, status.code());
-    out
+/// Ends an object with its time.
+fn end(out: &mut String, elapsed: Duration) {
+    // Writing to a String does not fail.
+    let _ = write!(out, r#","elapsed_us":{}}}"#, elapsed.as_micros());
 }
 
 /// A line without its last ` (host)`, and that host if there is one.
@@ -60,29 +69,76 @@ fn put(out: &mut String, before: &str, value: Option<&str>) {
 mod tests {
     use std::time::Instant;
 
+    use application::LEAVES;
+    use http1::Status;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn parsed(host: &str, lines: [(&'static str, &str); 2]) -> Value {
-        let said = lines.map(|(service, line)| Said { service, line: line.to_owned() }).into();
-        let greeting = Greeting { said, start: Instant::now() };
-        serde_json::from_str(&super::greeting(host, &greeting)).unwrap()
+    fn parsed(host: &str, lines: [(&'static str, Result<&str, Failure>); 2]) -> Value {
+        let elapsed = Duration::from_micros(7);
+        let said = |(service, line): (_, Result<&str, _>)| Said {
+            service,
+            line: line.map(str::to_owned),
+            elapsed,
+        };
+        let said = lines.map(said).into();
+        let mut value: Value =
+            serde_json::from_str(&super::greeting(host, &Greeting { said, start: Instant::now() }))
+                .unwrap();
+        assert!(value["elapsed_us"].take().is_u64());
+        value
     }
 
     #[test]
     fn a_greeting() {
-        let mut value =
-            parsed("greeter-1", [("greeting", "Hello (greeting-1)"), ("name", "Emelia")]);
-        assert!(value["elapsed_us"].take().is_u64());
+        let value =
+            parsed("greeter-1", [("greeting", Ok("Hello (greeting-1)")), ("name", Ok("Emelia"))]);
         let expected = json!({
             "from": "greeter-1",
-            "greeting": { "text": "Hello", "from": "greeting-1" },
-            "name": { "text": "Emelia", "from": null },
+            "greeting": { "text": "Hello", "from": "greeting-1", "elapsed_us": 7 },
+            "name": { "text": "Emelia", "from": null, "elapsed_us": 7 },
             "elapsed_us": null,
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_failure_stands_beside_what_the_others_said() {
+        let failure = |service| Failure {
+            status: Status::GatewayTimeout,
+            service,
+            url: format!("http://{service}/"),
+            cause: "no \"answer\"".to_owned(),
+        };
+        let error = |service: &str| {
+            let url = format!("http://{service}/");
+            json!({ "service": service, "url": url, "cause": "no \"answer\"", "status": 504 })
+        };
+        let failed = json!({ "error": "no \"answer\"", "elapsed_us": 7 });
+        let value = parsed("a", [("greeting", Ok("Hello (b)")), ("name", Err(failure("name")))]);
+        let said = json!({ "text": "Hello", "from": "b", "elapsed_us": 7 });
+        let expected = json!({
+            "from": "a", "greeting": said, "name": failed, "error": error("name"),
+            "elapsed_us": null,
+        });
+        assert_eq!(value, expected);
+        // Of two the first is told.
+        let both = [("greeting", Err(failure("greeting"))), ("name", Err(failure("name")))];
+        let expected = json!({
+            "from": "a", "greeting": failed, "name": failed, "error": error("greeting"),
+            "elapsed_us": null,
+        });
+        assert_eq!(parsed("a", both), expected);
+    }
+
+    /// The leaves' names are keys beside ours.
+    #[test]
+    fn no_leaf_has_the_name_of_another_key() {
+        for leaf in LEAVES {
+            assert!(!["from", "error", "elapsed_us"].contains(&leaf.name), "{}", leaf.name);
+        }
     }
 
     #[test]
@@ -110,7 +166,7 @@ mod tests {
         #[test]
         fn nothing_is_lost(host in any::<String>(), one in any::<String>(), other in ".* \\(.*\\)") {
             let lines = [("one", &*one), ("other", &*other)];
-            let value = parsed(&host, lines);
+            let value = parsed(&host, lines.map(|(key, line)| (key, Ok(line))));
             prop_assert_eq!(value["from"].as_str(), Some(&*host));
             for (key, line) in lines {
                 let text = value[key]["text"].as_str().unwrap().to_owned();

@@ -30,7 +30,7 @@ pub(crate) struct Failure {
     pub(crate) status: Status,
     /// The leaf that was called.
     pub(crate) service: &'static str,
-    url: String,
+    pub(crate) url: String,
     pub(crate) cause: String,
 }
 
@@ -97,9 +97,9 @@ impl Upstream {
             Asked::Kept(connection, request)
         } else {
             let this = self.clone();
-            Asked::Anew(go!(move || this.call_anew(&request, end)))
+            Asked::Anew(go!(move || Answered::now(this.call_anew(&request, end))))
         };
-        Call { upstream: self.clone(), _place: place, end, state }
+        Call { upstream: self.clone(), _place: place, start, end, state }
     }
 
     /// A kept connection on which the request was sent, if one takes it.
@@ -194,6 +194,7 @@ pub(crate) struct Call {
     upstream: Arc<Upstream>,
     /// Counted until it is answered.
     _place: Option<Place>,
+    start: Instant,
     /// When its time is over.
     end: Instant,
     state: Asked,
@@ -205,24 +206,45 @@ enum Asked {
     /// On a connection that was kept; the request, should it have died.
     Kept(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Anew(JoinHandle<Result<String, CallError>>),
+    Anew(JoinHandle<Answered>),
+}
+
+/// How a call ended, and when.
+struct Answered {
+    line: Result<String, CallError>,
+    at: Instant,
+}
+
+impl Answered {
+    fn now(line: Result<String, CallError>) -> Self {
+        Self { line, at: Instant::now() }
+    }
 }
 
 impl Call {
-    /// Waits for the leaf's line.
-    pub(crate) fn answer(self) -> Result<Said, Failure> {
+    /// Waits for the leaf's line. If it is `timed`, its time is when its answer came, which may
+    /// have been while another call was waited for; else when it was read, which costs less.
+    pub(crate) fn answer(self, timed: bool) -> Said {
         let upstream = &self.upstream;
-        let answer = match self.state {
-            Asked::Not(error) => Err(error),
-            Asked::Kept(connection, request) => match upstream.receive(connection, true) {
-                Err(CallError::Stale(_)) => upstream.call_anew(&request, self.end),
-                answer => answer,
-            },
-            Asked::Anew(call) => call.join().unwrap_or(Err(CallError::Panic)),
+        let Answered { line, at } = match self.state {
+            Asked::Not(error) => Answered::now(Err(error)),
+            Asked::Kept(connection, request) => {
+                let came = timed.then(|| connection.socket.came()).flatten();
+                match upstream.receive(connection, true) {
+                    Err(CallError::Stale(_)) => {
+                        Answered::now(upstream.call_anew(&request, self.end))
+                    }
+                    line => Answered { line, at: came.unwrap_or_else(Instant::now) },
+                }
+            }
+            Asked::Anew(call) => {
+                call.join().unwrap_or_else(|_| Answered::now(Err(CallError::Panic)))
+            }
         };
-        match answer {
-            Ok(line) => Ok(Said { service: upstream.name, line }),
-            Err(error) => Err(upstream.failure(&error)),
+        Said {
+            service: upstream.name,
+            line: line.map_err(|error| upstream.failure(&error)),
+            elapsed: at.saturating_duration_since(self.start),
         }
     }
 }
@@ -303,7 +325,7 @@ mod tests {
     }
 
     fn line(call: Call) -> String {
-        call.answer().map_or_else(|failure| failure.to_string(), |said| said.line)
+        call.answer(false).line.unwrap_or_else(|failure| failure.to_string())
     }
 
     /// The first host is found only once the second service has been asked.
@@ -354,5 +376,32 @@ mod tests {
         });
         let late = format!("name ({}/): no answer in time", name.url());
         assert_eq!(lines, ["Emelia (name-0)", &late]);
+    }
+
+    /// The time of each is its own, though the other is waited for first, on kept connections
+    /// too.
+    #[test]
+    fn a_slow_leaf_makes_no_other_slow() {
+        let greeting = Peer::start(|_, mut stream| {
+            while read_request(&mut stream).is_some() {
+                std::thread::sleep(Duration::from_millis(20));
+                let _ = stream.write_all(&ok("Hello"));
+            }
+        });
+        let urls = [greeting, Peer::saying("Emelia")].map(|peer| peer.url().parse().unwrap());
+        let upstreams =
+            with(move |deadlines| urls.map(|url| Upstream::new("leaf", url, deadlines.clone())));
+        // The kernel needs a moment until it keeps the times, and the first calls connect.
+        for _ in 0..2 {
+            let upstreams = upstreams.clone();
+            harness::eventually("the other's time is that of the slow one", move || {
+                let upstreams = upstreams.clone();
+                let [greeting, name] = with(move |_| {
+                    let start = Instant::now();
+                    upstreams.map(|leaf| leaf.ask(b"", start)).map(|call| call.answer(true))
+                });
+                greeting.line.is_ok() && name.line.is_ok() && name.elapsed < greeting.elapsed
+            });
+        }
     }
 }

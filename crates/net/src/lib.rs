@@ -7,6 +7,7 @@
 //! | `connect` | connections to a host, at whichever of its addresses answers |
 //! | `resolver` | host names to addresses, never on the worker |
 //! | `socket` | a connected socket |
+//! | `arrival` | when bytes came in, as the kernel knows |
 //! | `buffer` | what a connection has received and not yet used |
 //! | `deadline` | ending waits that take too long |
 //! | [`limits`] | how long each of these may take, and how much it may hold |
@@ -14,6 +15,7 @@
 //! The coroutines are those of `may`: call `chassis::runtime::init` first.
 
 mod accept;
+mod arrival;
 mod buffer;
 mod connect;
 mod deadline;

@@ -70,7 +70,7 @@ fn its_examples_are_as_it_says() {
             count += 1;
         }
     }
-    assert_eq!(count, 2);
+    assert_eq!(count, 3);
     assert_eq!(document.0["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
@@ -225,9 +225,15 @@ impl Document {
         }
     }
 
-    /// Checks a value against a schema, as far as the document uses JSON Schema: it may not
-    /// use what is not checked here.
+    /// Checks a value against a schema.
     fn check(&self, schema: &Value, value: &Value, what: &str) {
+        let fault = self.fault(schema, value, what);
+        assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+    }
+
+    /// What is wrong with a value by a schema, as far as the document uses JSON Schema: it may
+    /// not use what is not checked here.
+    fn fault(&self, schema: &Value, value: &Value, what: &str) -> Option<String> {
         let schema = self.resolve(schema);
         for (keyword, rule) in schema.as_object().expect("a schema") {
             let holds = match keyword.as_str() {
@@ -245,12 +251,18 @@ impl Document {
                     names.all(|name| value.get(name.as_str().expect("a name")).is_some())
                 }
                 "properties" => {
-                    for (name, schema) in rule.as_object().expect("schemas") {
-                        if let Some(value) = value.get(name) {
-                            self.check(schema, value, name);
-                        }
+                    let mut schemas = rule.as_object().expect("schemas").iter();
+                    let fault = schemas.find_map(|(name, schema)| {
+                        value.get(name).and_then(|value| self.fault(schema, value, name))
+                    });
+                    if fault.is_some() {
+                        return fault;
                     }
                     true
+                }
+                "oneOf" => {
+                    let schemas = rule.as_array().expect("schemas").iter();
+                    schemas.filter(|schema| self.fault(schema, value, what).is_none()).count() == 1
                 }
                 "additionalProperties" => {
                     let known = schema["properties"].as_object().expect("schemas");
@@ -259,14 +271,20 @@ impl Document {
                     if *rule == false {
                         others.next().is_none()
                     } else {
-                        others.for_each(|(key, value)| self.check(rule, value, key));
+                        let fault = others.find_map(|(key, value)| self.fault(rule, value, key));
+                        if fault.is_some() {
+                            return fault;
+                        }
                         true
                     }
                 }
                 other => panic!("{other} is not checked here"),
             };
-            assert!(holds, "{what} is {value}; {keyword}: {rule}");
+            if !holds {
+                return Some(format!("{what} is {value}; {keyword}: {rule}"));
+            }
         }
+        None
     }
 }
 
