@@ -125,7 +125,8 @@ fn every_service_has_the_values_of_its_manifest() {
             "Resources.{}Task.Properties.ContainerDefinitions.0.Image",
             resource(service)
         ));
-        let expected = format!("/greeter/{}:${{ImageTag}}", manifest.text("image.build.args.SERVICE"));
+        let expected =
+            format!("/greeter/{}:${{ImageTag}}", manifest.text("image.build.args.SERVICE"));
         assert!(image.ends_with(&expected), "{template}: an image is {image}, not ...{expected}");
 
         let platform = format!("linux/{}", template.text("Parameters.Architecture.Default"));
