@@ -48,7 +48,7 @@ COPY --from=build /out/*.cdx.json /
 FROM build AS chosen
 ARG SERVICE
 RUN cp "/out/$SERVICE" /service \
- || { echo "no service '$SERVICE': docker build --build-arg SERVICE= and one of:" $(ls --ignore='*.json' /out) >&2; exit 1; }
+ || { echo "no service '$SERVICE': docker build --build-arg SERVICE= and one of these: $(ls --ignore='*.json' /out)" >&2; exit 1; }
 
 FROM scratch
 ARG SERVICE

@@ -27,37 +27,42 @@ default:
     @just --list --unsorted
 
 # Run the whole application on this machine, without containers
+[group('run')]
 mesh *ARGS:
     cargo mesh {{ ARGS }}
 
 # Run the tests
+[group('test')]
 test:
     cargo test
 
 # Run the tests of the page, in a real browser
-[no-exit-message]
+[group('test'), no-exit-message]
 browser: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
     cargo test -p greeter -p mesh browser:: -- --ignored
 
 # Take the README's pictures of the page
-[no-exit-message]
+[group('test'), no-exit-message]
 picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
     # Built first: the program waits for the mesh, and not for as long as that takes.
     cargo build --package mesh
     cargo run --package mesh --example picture -- docs
 
 # Fuzz what reads requests and answers, each for so long
-[no-exit-message]
+[group('test'), no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
-    cd crates/http1 && for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }}; done
+    # What is known first: -runs=0 adds no more, and a seed that fails does so in a second.
+    cd crates/http1 && for limit in -runs=0 -max_total_time={{ quote(SECONDS) }}; do \
+        for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- $limit; done; \
+    done
 
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
-[no-exit-message]
+[group('measure'), no-exit-message]
 overload *WHICH: _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload -- {{ WHICH }}
 
 # Measure the binaries in dist/: size, start, memory, CPU a request, and a quarter of a CPU
-[no-exit-message]
+[group('measure'), no-exit-message]
 bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures
 
@@ -70,23 +75,28 @@ new-service NAME:
     cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
 
 # Check the format, the lints and the tests
-check: _format _clippy test
+[group('test')]
+check: format clippy test
+
+# Check the format
+[group('test')]
+format:
+    cargo fmt --all --check
+
+# Check the lints
+[group('test')]
+clippy:
+    cargo clippy --all-targets -- -D warnings
 
 # Check the dependencies' licences, versions and sources
-[no-exit-message]
+[group('test'), no-exit-message]
 deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
     # Those that only other platforms need as well: no build here has fetched them.
     cargo fetch --locked
     cargo deny --locked --offline check bans licenses sources
 
-_format:
-    cargo fmt --all --check
-
-_clippy:
-    cargo clippy --all-targets -- -D warnings
-
 # Build the images, for this machine or, for example, linux/arm64, and their SBOMs
-[no-exit-message]
+[group('build'), no-exit-message]
 build-images PLATFORM='': _docker
     #!/usr/bin/env bash
     set -euo pipefail
@@ -100,7 +110,7 @@ build-images PLATFORM='': _docker
     done
 
 # Run it in containers on http://127.0.0.1:8080, at the Fargate floor, through Envoy sidecars
-[no-exit-message]
+[group('run'), no-exit-message]
 up: build-images
     #!/usr/bin/env bash
     set -euo pipefail
@@ -122,12 +132,12 @@ up: build-images
     echo "up and healthy: curl -w '\n' http://127.0.0.1:8080"
 
 # End and remove what `up` started
-[no-exit-message]
+[group('run'), no-exit-message]
 down: _docker
     @{{ compose }} down --remove-orphans
 
 # Build the static binaries for both architectures into dist/
-[no-exit-message]
+[group('build'), no-exit-message]
 static: (_need 'python3' 'the package python3') (_musl 'x86_64 aarch64')
     #!/usr/bin/env bash
     set -euo pipefail
@@ -158,7 +168,7 @@ _musl ARCHITECTURES:
     rustup --quiet target add {{ append('-unknown-linux-musl', ARCHITECTURES) }}
 
 # Show what fills each shipped binary, by crate (amd64)
-[no-exit-message]
+[group('measure'), no-exit-message]
 size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
     #!/usr/bin/env bash
     set -euo pipefail
@@ -177,17 +187,17 @@ size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
     done
 
 # Ask for ten greetings, one after the other
-[no-exit-message]
+[group('run'), no-exit-message]
 curl URL='http://127.0.0.1:8080':
     @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
 
 # Put 32 connections on it for a minute
-[no-exit-message]
+[group('run'), no-exit-message]
 load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, or the package hey')
     hey -z 60s -c 32 {{ quote(URL) }}
 
 # Deploy to AWS, for the first time or again; FLAGS go to Copilot: --profile P --region R
-[no-exit-message]
+[group('AWS, by Copilot'), no-exit-message]
 deploy *FLAGS: _copilot _docker
     #!/usr/bin/env bash
     set -euo pipefail
@@ -216,13 +226,13 @@ deploy *FLAGS: _copilot _docker
         {{ prepend('--name ', append('-service/1', leaves)) }} --name {{ edge }}-service/2 {{ FLAGS }}
 
 # Run N tasks of each service on AWS: sets `count` in the manifests, where it stays, and deploys
-[no-exit-message]
+[group('AWS, by Copilot'), no-exit-message]
 scale N *FLAGS: _copilot && (deploy FLAGS)
     @[[ {{ quote(N) }} =~ ^[1-9][0-9]*$ ]] || { echo "scale: not a number of tasks:" {{ quote(N) }} >&2; exit 1; }
     perl -pi -e 's/^count: .*/count: {{ N }}/' copilot/*-service/manifest.yml
 
 # Write the CloudFormation that Copilot would deploy into export/; FLAGS go to Copilot: --upload-assets
-[no-exit-message]
+[group('AWS, by Copilot'), no-exit-message]
 export *FLAGS: _copilot
     copilot env package --name test --output-dir export {{ FLAGS }}
     for service in {{ services }}; do \
@@ -231,7 +241,7 @@ export *FLAGS: _copilot
     @echo "export/ has a template and its parameters for the environment and for each service"
 
 # Delete everything that Copilot made on AWS (it asks first)
-[no-exit-message]
+[group('AWS, by Copilot'), no-exit-message]
 teardown: _copilot
     copilot app delete --name greeting-application
     # Copilot deletes this file too, which belongs to the repository.
@@ -239,34 +249,116 @@ teardown: _copilot
     @echo "left are the logs of Copilot's helper functions, log groups /aws/lambda/greeting-application-*"
 
 # Deploy on AWS as one CloudFormation stack, without Copilot: just stack-deploy Count=3
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-deploy *PARAMETERS:
     @cloudformation/stack deploy {{ PARAMETERS }}
 
 # Run N tasks of each of the stack's services
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-scale N:
     @cloudformation/stack scale {{ quote(N) }}
 
 # Go on with a blue-green release that waits
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-continue:
     @cloudformation/stack continue
 
 # Take such a release back
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-back:
     @cloudformation/stack back
 
 # Say how the stack is, and its URL
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-status:
     @cloudformation/stack status
 
 # Delete the stack, its images and its logs (it asks first)
-[no-exit-message]
+[group('AWS, by CloudFormation'), no-exit-message]
 stack-delete:
     @cloudformation/stack delete
+
+# What has to pass before a change lands: each step is a recipe that runs alone
+[group('CI')]
+ci: ci-code ci-images
+
+# Those of its steps that need no container engine
+[group('CI')]
+ci-code: (_steps 'format clippy test browser fuzz deny static static-sbom clients')
+
+# Those that need one
+[group('CI')]
+ci-images: (_steps 'build-images images image-sbom reproducible emulated composed copilot-test lint stack-test')
+
+[no-exit-message]
+_steps STEPS:
+    #!/usr/bin/env bash
+    for step in {{ STEPS }}; do
+        echo "=== $step"
+        begin=$SECONDS
+        just $step || { echo "=== $step: FAILED"; exit 1; }
+        echo "=== $step: passed in $((SECONDS - begin)) s"
+    done
+
+# Let curl, wget, ab, wrk, hey, h2load, Python and Node talk to the binaries in dist/
+[group('CI'), no-exit-message]
+clients: _dist
+    .ci/clients dist/{{ docker_arch }}
+
+# Hold what the binaries in dist/ say is in them, and their SBOMs, against Cargo.lock
+[group('CI'), no-exit-message]
+static-sbom: _audit _dist
+    .ci/python .ci/sbom static
+
+# The same of the images
+[group('CI'), no-exit-message]
+image-sbom: _audit _docker
+    .ci/python .ci/sbom images
+
+# Look into the images: files, size, user, health check
+[group('CI'), no-exit-message]
+images: _docker
+    .ci/images
+
+# Build the images' binaries again, from nothing: are they the same bytes?
+[group('CI'), no-exit-message]
+reproducible: _docker
+    .ci/reproducible
+
+# Run the services' tests with the binaries of the arm64 images, under qemu
+[group('CI'), no-exit-message]
+emulated: (_need 'qemu-aarch64-static' 'the package qemu-user-static') _docker
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for service in {{ services }}; do
+        docker build --quiet --platform linux/arm64 --build-arg SERVICE=$service --output dist/images/arm64 .
+        mv dist/images/arm64/service dist/images/arm64/$service
+    done
+    SERVICES=$PWD/dist/images/arm64 SERVICES_RUNNER=$(command -v qemu-aarch64-static) \
+        cargo test {{ prepend('--package ', services) }} --test '*'
+
+# Hold the containers of `up` to what they promise: balance, faults, cost
+[group('CI'), no-exit-message]
+composed: (_need 'hey' 'https://github.com/rakyll/hey, or the package hey') _docker
+    .ci/composed
+
+# Hold the recipes for Copilot to what they ask of it, by a stand-in
+[group('CI'), no-exit-message]
+copilot-test:
+    .ci/copilot
+
+# Ask other people's tools of the stack, the Dockerfile, compose.yaml and the workflows
+[group('CI'), no-exit-message]
+lint: (_need 'python3' 'the package python3-venv')
+    .ci/lint
+
+# Take the stack through its life, without AWS
+[group('CI'), no-exit-message]
+stack-test: (_need 'docker-registry' 'the package docker-registry') _docker
+    .ci/cloudformation
+
+[no-exit-message]
+_audit: (_need 'rust-audit-info' 'cargo install rust-audit-info --locked')
 
 [no-exit-message]
 _docker: (_need 'docker' 'https://docs.docker.com/engine/install')
