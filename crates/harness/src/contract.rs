@@ -85,16 +85,19 @@ impl Binary {
         self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
     }
 
-    /// A port in use is exit 1 and the address, also when a service like it has it.
+    /// A port in use is exit 1, the address and the remedy, also when a service like it has it.
     pub fn refuses_a_port_in_use(&self) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = taken.local_addr().expect("bound").port();
         let (_other, address) = Process::serve(&mut self.command());
         for port in [port, address.port()] {
             let refused = run(self.command().env("PORT", port.to_string()));
-            let start = format!("{}: cannot listen on 0.0.0.0:{port}: ", self.name);
+            let address = format!("0.0.0.0:{port}");
+            let start = format!("{}: PORT={port}: cannot listen on {address}: ", self.name);
+            let remedy = ": end what listens there, or set PORT to another\n";
             assert_eq!(refused.code, Some(1));
             assert!(refused.stderr.starts_with(&start), "{}", refused.stderr);
+            assert!(refused.stderr.ends_with(remedy), "{}", refused.stderr);
             assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
         }
     }
