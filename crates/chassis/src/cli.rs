@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use application::PORT;
+
 use crate::settings::{self, Env, Invalid};
 use crate::{Port, Shutdown, healthcheck, port};
 
@@ -67,10 +69,21 @@ pub fn serve<S>(
     };
     raise_open_files_limit();
     let run = |ports| (service.run)(settings, ports, shutdown);
-    match Port::take(addresses, port).and_then(run) {
+    match take(addresses, port).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(service.name, 1, &error.to_string()),
     }
+}
+
+/// Takes the port; the error says which setting to change.
+fn take(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Port>> {
+    Port::take(addresses, port).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "end what listens there, or set PORT to another",
+            _ => "set PORT to another",
+        };
+        io::Error::new(error.kind(), format!("PORT={port}: {error}: {remedy}"))
+    })
 }
 
 /// The process's environment.
@@ -121,7 +134,7 @@ usage: {name} [serve]       serve until SIGTERM or SIGINT (the default)
        {name} --help
 
 environment:
-  PORT             port to listen on (3000)
+  PORT             port to listen on ({PORT})
   HOSTNAME         host that answers say they come from (the machine's)
   VERSION          a word behind the host, which tells releases apart (none)
 {}",

@@ -123,7 +123,7 @@ struct Shared {
 struct Connections {
     shared: Arc<Shared>,
     /// With a queue of connections, accepting never waits.
-    accepted: runtime::Turns,
+    accepted: runtime::Streak,
     /// When the last one was accepted.
     moment: Mutex<Moment>,
 }

@@ -118,12 +118,13 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// An event that is written once a second at most, with the count of those left out.
+/// An event that is written once in [`Limited::INTERVAL`] at most, with the count of those left out.
 #[derive(Debug, Default)]
 pub struct Limited(Mutex<(Option<Instant>, u64)>);
 
 impl Limited {
-    const INTERVAL: Duration = Duration::from_secs(1);
+    /// The time from one that is written to the next.
+    pub const INTERVAL: Duration = Duration::from_secs(1);
 
     /// Nothing written yet.
     #[must_use]
@@ -131,7 +132,7 @@ impl Limited {
         Self(Mutex::new((None, 0)))
     }
 
-    /// Writes the event if the last one is a second or more old, else counts it.
+    /// Writes the event if the last one is old enough, else counts it.
     pub fn event(&self, log: Log, event: &str, fields: &[(&str, &dyn fmt::Display)]) {
         if let Some(left_out) = self.admit(Instant::now()) {
             let mut fields = fields.to_vec();

@@ -96,6 +96,8 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -123,7 +125,15 @@ mod tests {
 
     #[test]
     fn every_address_has_the_same_port() {
+        let mut addresses = EVERYWHERE.to_vec();
+        if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            // The test runner does not hold this back, as it would what eprintln! writes.
+            writeln!(io::stderr(), "IPv6 is not seen: {error}").unwrap();
+            addresses.retain(IpAddr::is_ipv4);
+        }
         let ports = Port::take(EVERYWHERE, 0).unwrap();
-        assert!(ports.iter().all(|p| p.address().port() == ports[0].address().port()));
+        let port = ports[0].address().port();
+        let expected: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
+        assert_eq!(ports.iter().map(Port::address).collect::<Vec<_>>(), expected);
     }
 }

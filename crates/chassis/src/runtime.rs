@@ -20,9 +20,9 @@ const STACK: usize = 128 * 1024;
 /// cost: a leaf with 8 instead of 64 answers 0.5 ms sooner and is 480 KiB smaller.
 const POOLED_STACKS: usize = 4;
 
-/// What a coroutine may do in a row without waiting: reads, writes, requests. To give way
-/// costs about 2 us, a request 2 us at the least.
-const TURNS: u8 = 16;
+/// What a coroutine may do in a row without waiting: reads, writes, accepted connections. To
+/// give way costs about 2 us, a request 2 us at the least.
+pub const LONGEST_STREAK: u8 = 16;
 
 /// Configures may, once a process, and starts it.
 ///
@@ -56,16 +56,16 @@ pub fn give_way() {
     }
 }
 
-/// Counts what a coroutine does without waiting, and gives way when it is too much.
+/// Counts what one coroutine does without waiting, and gives way at [`LONGEST_STREAK`].
 #[derive(Debug, Default)]
-pub struct Turns(AtomicU8);
+pub struct Streak(AtomicU8);
 
-impl Turns {
+impl Streak {
     /// One more thing was done.
     pub fn count(&self) {
-        let turns = self.0.load(Relaxed) + 1;
-        if turns < TURNS {
-            self.0.store(turns, Relaxed);
+        let count = self.0.load(Relaxed) + 1;
+        if count < LONGEST_STREAK {
+            self.0.store(count, Relaxed);
         } else {
             self.0.store(0, Relaxed);
             give_way();
@@ -136,15 +136,15 @@ mod tests {
     fn whoever_never_waits_gives_way() {
         init().unwrap();
         let (near, far) = UnixStream::pair().unwrap();
-        let (served, turns) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (served, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let busy: Vec<_> = (0..3)
             .map(|_| {
-                let (served, all) = (served.clone(), turns.clone());
+                let (served, all) = (served.clone(), done.clone());
                 go!(move || {
-                    let turns = Turns::default();
+                    let streak = Streak::default();
                     while !served.load(Relaxed) {
                         all.fetch_add(1, Relaxed);
-                        turns.count();
+                        streak.count();
                     }
                 })
             })
@@ -157,7 +157,7 @@ mod tests {
             served.store(true, Relaxed);
         });
         // By now the others have kept the worker for a while.
-        while turns.load(Relaxed) < 1000 {
+        while done.load(Relaxed) < 1000 {
             std::thread::yield_now();
         }
         (&near).write_all(b"x").unwrap();

@@ -7,9 +7,6 @@ use std::ops::RangeInclusive;
 /// Where a variable's value comes from: the process's environment, or a test's.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The port when `PORT` is not set.
-pub const DEFAULT_PORT: u16 = 3000;
-
 /// A variable that is missing or wrong: ends the start with exit code 78.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid(String);
@@ -74,12 +71,16 @@ pub fn number(
     })
 }
 
-/// `PORT`: the port to listen on, 3000 when not set. 0 takes any free one, which the
-/// start line of the log then names.
+/// `PORT`: the port to listen on, [`application::PORT`] when not set. 0 takes any free one,
+/// which the start line of the log then names.
+///
+/// # Errors
+///
+/// It is no number of a port.
 pub fn port(env: Env) -> Result<u16, Invalid> {
-    let port = number(env, "PORT", DEFAULT_PORT.into(), 0..=u16::MAX.into())?;
+    let port = number(env, "PORT", application::PORT.into(), 0..=u16::MAX.into())?;
     // number() keeps to the range of a u16.
-    Ok(u16::try_from(port).unwrap_or(DEFAULT_PORT))
+    Ok(u16::try_from(port).unwrap_or(application::PORT))
 }
 
 /// Who answers say they come from: the host, and behind it the version if there is one:
@@ -134,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_port_is_a_number_that_fits() {
-        assert_eq!(port(&|_| None), Ok(3000));
-        assert_eq!(port(&set("")), Ok(3000));
+        assert_eq!(port(&|_| None), Ok(application::PORT));
+        assert_eq!(port(&set("")), Ok(application::PORT));
         assert_eq!(port(&set("8080")), Ok(8080));
         for bad in ["http", "-1", "65536", "99999999999999999999", " 80", "80.0"] {
             assert_eq!(

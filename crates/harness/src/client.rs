@@ -1,6 +1,6 @@
 //! A client that sees every byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -65,7 +65,7 @@ impl Client {
     }
 
     /// Sends bytes to a peer that may be gone.
-    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
@@ -113,14 +113,18 @@ impl Client {
         count
     }
 
-    /// Whether the peer has closed the connection, having sent nothing more.
-    #[must_use]
-    pub fn is_closed(&mut self) -> bool {
+    /// Waits for the peer to close the connection, and panics if it sends something first, or
+    /// does not close it. A reset is as much an end as a FIN.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
         let mut rest = Vec::new();
-        // A reset is as much an end as a FIN.
-        let _ = self.stream.read_to_end(&mut rest);
+        let outcome = self.stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
-        true
+        let is_reset = |error: &io::Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(
+            outcome.as_ref().err().is_none_or(is_reset),
+            "the connection did not end: {outcome:?}"
+        );
     }
 }
 

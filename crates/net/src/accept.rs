@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use chassis::runtime::Turns;
+use chassis::runtime::Streak;
 use may::io::{CoIo, WaitIo};
 use nix::sys::socket::{self, Shutdown};
 use socket2::SockRef;
@@ -52,21 +52,21 @@ impl Listener {
             failed(&error);
             deadlines.sleep(limits::REST);
         };
-        let turns = Turns::default();
+        let in_a_row = Streak::default();
         loop {
             match self.0.inner().accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = start(stream) {
                         rest(error);
                     }
-                    turns.count();
+                    in_a_row.count();
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         self.0.wait_io();
-                        turns.waited();
+                        in_a_row.waited();
                     }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => turns.count(),
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => in_a_row.count(),
                     // The listener was shut down.
                     ErrorKind::InvalidInput => return,
                     _ => rest(error),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use chassis::runtime::Turns;
+use chassis::runtime::Streak;
 use may::io::{CoIo, WaitIo};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -24,7 +24,7 @@ pub struct Socket {
     stream: Arc<TcpStream>,
     deadline: Deadline,
     /// Counts the reads and writes since the last wait.
-    turns: Turns,
+    streak: Streak,
     /// The last read took all the input: the next one waits before it tries.
     drained: AtomicBool,
     /// An event said that the peer has ended. No other event may follow, so reads must not wait
@@ -69,7 +69,7 @@ impl Socket {
             deadline: deadlines.watch(&io),
             io,
             stream,
-            turns: Turns::default(),
+            streak: Streak::default(),
             drained: AtomicBool::new(false),
             ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
             late: AtomicBool::new(false),
@@ -223,7 +223,7 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
                     // A connection that never has to wait must not keep the worker for itself.
-                    self.turns.count();
+                    self.streak.count();
                     return result;
                 }
             }
@@ -236,7 +236,7 @@ impl Socket {
         // A deadline that has passed wakes nobody a second time.
         if !self.deadline.has_passed() {
             self.heard(self.io.wait_io());
-            self.turns.waited();
+            self.streak.waited();
         }
         if self.deadline.has_passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
     }

@@ -28,7 +28,9 @@ fn head(method: &str, address: SocketAddr, fields: &str) -> String {
     in_time(|| {
         let mut client = Client::connect(address);
         let head = timely(client.send(&request).head())?;
-        assert!(method != "HEAD" || client.is_closed());
+        if method == "HEAD" {
+            client.expect_end();
+        }
         Some(head)
     })
 }

@@ -26,7 +26,7 @@ fn connections_over_the_limit_are_turned_away_until_one_ends() {
     let busy = "Retry-After: 1\r\nConnection: close\r\n";
     let expected = answer("503 Service Unavailable", busy, "too many connections");
     assert_eq!(third.answer(), expected);
-    assert!(third.is_closed());
+    third.expect_end();
 
     let [first, _second] = open;
     drop(first);
