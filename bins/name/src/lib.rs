@@ -2,27 +2,20 @@
 
 mod names;
 
-use std::io;
-
+use chassis::Service;
 use chassis::leaf::{self, Leaf};
-use chassis::{Port, Service, Shutdown, settings};
 
 /// What its `main`, the mesh and the tests start.
-pub const SERVICE: Service<String> = Service {
-    name: LEAF.name,
-    version: LEAF.version,
-    about: "answers with a random first name",
-    variables: String::new,
-    settings: settings::host,
-    run,
-};
+pub const SERVICE: Service<String> = leaf::service::<Words>();
 
-const LEAF: Leaf = Leaf { name: "name", version: env!("CARGO_PKG_VERSION"), pick };
+struct Words;
 
-fn run(host: String, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
-    leaf::run(LEAF, &host, &ports, shutdown)
-}
+impl Leaf for Words {
+    const NAME: &'static str = "name";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "answers with a random first name";
 
-fn pick() -> &'static str {
-    names::get(fastrand::usize(..names::COUNT))
+    fn pick() -> &'static str {
+        names::get(fastrand::usize(..names::COUNT))
+    }
 }

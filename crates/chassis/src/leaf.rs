@@ -44,7 +44,7 @@ use may_minihttp::HttpServiceFactory;
 
 use crate::log::Log;
 use crate::shutdown::{self, Shutdown, Traffic};
-use crate::{Port, port, runtime};
+use crate::{Port, Service, port, runtime, settings};
 
 mod answer;
 mod connection;
@@ -59,24 +59,59 @@ use turns::{Moment, Turns};
 use watch::Watch;
 
 /// What makes one leaf different from the other.
-#[derive(Clone, Copy, Debug)]
-pub struct Leaf {
-    /// Its name, for the log.
-    pub name: &'static str,
-    /// Its version, for the log.
-    pub version: &'static str,
+///
+/// ```
+/// use chassis::Service;
+/// use chassis::leaf::{self, Leaf};
+///
+/// struct Farewell;
+///
+/// impl Leaf for Farewell {
+///     const NAME: &'static str = "farewell";
+///     const VERSION: &'static str = "1.0.0";
+///     const ABOUT: &'static str = "answers with a farewell";
+///
+///     fn pick() -> &'static str {
+///         "Goodbye"
+///     }
+/// }
+///
+/// pub const SERVICE: Service<String> = leaf::service::<Farewell>();
+/// # assert_eq!(SERVICE.name, "farewell");
+/// ```
+pub trait Leaf {
+    /// Its name, for the command line and the log.
+    const NAME: &'static str;
+    /// Its version: `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// One line for `--help`.
+    const ABOUT: &'static str;
+
     /// Picks the word to answer with.
-    pub pick: fn() -> &'static str,
+    fn pick() -> &'static str;
 }
 
-/// Serves `WORD (host)` on every path but `/health`, until `shutdown` has drained it.
+/// The service that answers `WORD (host)` on every path but `/health`.
+#[must_use]
+pub const fn service<L: Leaf>() -> Service<String> {
+    Service {
+        name: L::NAME,
+        version: L::VERSION,
+        about: L::ABOUT,
+        variables: String::new,
+        settings: settings::host,
+        run: run::<L>,
+    }
+}
+
+/// Serves until `shutdown` has drained it.
 ///
 /// The library cannot be told to stop listening: its listeners end with the process.
-pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::Result<()> {
+fn run<L: Leaf>(host: String, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     runtime::init()?;
-    let log = Log::new(leaf.name);
+    let log = Log::new(L::NAME);
     let shared = Arc::new(Shared {
-        pick: leaf.pick,
+        pick: L::pick,
         host: format!(" ({host})").into(),
         requests: AtomicU64::new(0),
         shutdown: shutdown.clone(),
@@ -84,12 +119,12 @@ pub fn run(leaf: Leaf, host: &str, ports: &[Port], shutdown: &Shutdown) -> io::R
         turns: Turns::start(),
         watch: Watch::start()?,
     });
-    for port in ports {
+    for port in &ports {
         Connections::new(&shared).start(port.share()?)?;
     }
     silence_the_library()?;
-    let address = port::addresses(ports);
-    log.event("start", &[("version", &leaf.version), ("address", &address)]);
+    let address = port::addresses(&ports);
+    log.event("start", &[("version", &L::VERSION), ("address", &address)]);
     shutdown.wait();
     log.event("drain", &[]);
     let requests = || shared.requests.load(Relaxed);
