@@ -10,10 +10,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use envoy_config::Connect;
 
 use crate::child::ServiceProgram;
+use crate::control::Ask;
 use crate::output::Output;
+use crate::task::MAX_TASKS;
 
-/// More tasks of a service would only share the same CPUs.
-const MAX_TASKS: u64 = 32;
+const DEFAULT_PORT: u16 = 8080;
 
 /// The whole application on this machine: tasks, proxies between them, and a load balancer.
 #[derive(Parser)]
@@ -29,8 +30,10 @@ struct CommandLine {
 pub(crate) enum Action {
     /// To run a mesh.
     Run(Options),
-    /// Anything else.
-    Do(Command),
+    /// To ask the mesh with this port, or the only one.
+    Ask(Option<u16>, Ask),
+    /// To be a process of a mesh.
+    Be(Child),
     /// To say something, and that is all.
     Print(String),
 }
@@ -40,13 +43,15 @@ pub(crate) enum Action {
 pub(crate) struct Options {
     /// Tasks of each service.
     #[arg(long, value_name = "N", default_value_t = 2)]
-    #[arg(value_parser = RangedU64ValueParser::<u8>::new().range(1..=MAX_TASKS))]
+    #[arg(value_parser = RangedU64ValueParser::<u8>::new().range(1..=MAX_TASKS.into()))]
     #[arg(help = format!("Tasks of each service, 1 to {MAX_TASKS}"))]
     pub(crate) tasks: u8,
 
-    /// Port of the load balancer on 127.0.0.1; 0 takes a free one
-    #[arg(long, value_name = "N", default_value_t = 8080)]
-    pub(crate) port: u16,
+    /// The port as it was given.
+    #[arg(long, value_name = "N", global = true)]
+    #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for a free one [default: {DEFAULT_PORT}]; \
+                          from another terminal: of the mesh that is meant, if several run"))]
+    port: Option<u16>,
 
     /// What passes requests on
     #[arg(long, value_name = "P", value_enum, default_value_t = Proxies::BuiltIn)]
@@ -62,6 +67,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The load balancer's port; 0 takes a free one.
+    pub(crate) fn port(self) -> u16 {
+        self.port.unwrap_or(DEFAULT_PORT)
+    }
+
     /// How what happens is told.
     pub(crate) fn output(self) -> Output {
         if self.json { Output::Machines } else { Output::People }
@@ -84,15 +94,24 @@ fn connect_parser() -> impl TypedValueParser<Value = Connect> {
 
 /// What else the binary does.
 #[derive(Subcommand)]
-pub(crate) enum Command {
-    /// What the mesh starts itself with, once a task: a service, on an address.
+enum Command {
+    #[command(flatten)]
+    Ask(Ask),
+    #[command(flatten)]
+    Be(Child),
+}
+
+/// What the mesh starts itself with.
+#[derive(Subcommand)]
+pub(crate) enum Child {
+    /// Once a task: a service, on an address.
     #[command(hide = true)]
     Task {
         #[arg(value_parser = ServiceProgram::find)]
         service: ServiceProgram,
         ip: IpAddr,
     },
-    /// What the mesh starts itself with, once an Envoy: the program and its configuration.
+    /// Once an Envoy: the program and its configuration.
     #[command(hide = true)]
     Envoy { executable: PathBuf, configuration: PathBuf },
 }
@@ -113,7 +132,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
         },
     };
     Ok(match line.command {
-        Some(command) => Action::Do(command),
+        Some(Command::Ask(ask)) => Action::Ask(line.options.port, ask),
+        Some(Command::Be(child)) => Action::Be(child),
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
             return Err("--connect tcp is for --proxy envoy".to_owned());
         }
@@ -154,10 +174,10 @@ mod tests {
             }
             _ => panic!("{line} does not run"),
         };
-        run("", 2, 8080, Proxies::BuiltIn, Connect::Http);
-        run("--port=0 --tasks=1", 1, 0, Proxies::BuiltIn, Connect::Http);
-        run("--proxy envoy", 2, 8080, Proxies::Envoy, Connect::Http);
-        run("--connect tcp --proxy envoy", 2, 8080, Proxies::Envoy, Connect::Tcp);
+        run("", 2, None, Proxies::BuiltIn, Connect::Http);
+        run("--port=0 --tasks=1", 1, Some(0), Proxies::BuiltIn, Connect::Http);
+        run("--proxy envoy", 2, None, Proxies::Envoy, Connect::Http);
+        run("--connect tcp --proxy envoy", 2, None, Proxies::Envoy, Connect::Tcp);
     }
 
     #[test]

@@ -8,34 +8,43 @@
 //! |---|---|
 //! | `arguments` | the command line |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
-//! | `task` | what a task is called |
+//! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
+//! | `control` | what another terminal asks of it |
+//! | `task` | what a task is called, and its variables |
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process is, a task or an Envoy, and what its log tells |
 //! | `child` | the mesh's own binary as that process |
 //! | `engine` | what the mesh asks of that which passes requests on |
 //! | `built_in` | ... the mesh's own proxies |
 //! | `envoy` | ... Envoy in their place |
-//! | `event` | what happens, as it is told |
-//! | `output` | ... on standard output, to people or machines |
+//! | `overview` | what runs where |
+//! | `event` | what happens |
+//! | `output` | ... as it is told, to people or machines |
 //! | `loopback` | a port that only this machine reaches |
+//! | `lock` | locking what no holder leaves half-changed |
 
 mod arguments;
 mod built_in;
 mod child;
+mod control;
 mod engine;
 mod envoy;
 mod event;
+mod lock;
 mod loopback;
 mod mesh;
+mod orchestrator;
 mod output;
+mod overview;
 mod program;
 mod supervisor;
 mod task;
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use arguments::{Action, Command, Options, Proxies};
+use arguments::{Action, Child, Options, Proxies};
 
 /// The exit code for a command line that makes no sense, as in shells and most tools.
 const USAGE: u8 = 2;
@@ -43,14 +52,12 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os()) {
         Ok(Action::Run(options)) => exit_code(smol::block_on(run(options))),
-        Ok(Action::Do(Command::Task { service, ip })) => child::serve(service, ip),
-        Ok(Action::Do(Command::Envoy { executable, configuration })) => {
-            exit_code(Err(child::become_envoy(&executable, &configuration)))
+        Ok(Action::Ask(port, ask)) => say(control::ask(port, &ask)),
+        Ok(Action::Be(Child::Task { service, ip })) => child::serve(service, ip),
+        Ok(Action::Be(Child::Envoy { executable, configuration })) => {
+            say(Err(child::become_envoy(&executable, &configuration).to_string()))
         }
-        Ok(Action::Print(text)) => {
-            println!("{}", text.trim_end());
-            ExitCode::SUCCESS
-        }
+        Ok(Action::Print(text)) => say(Ok(text)),
         Err(error) => {
             eprintln!("mesh: {error}");
             ExitCode::from(USAGE)
@@ -65,7 +72,11 @@ async fn run(options: Options) -> io::Result<()> {
     }
 }
 
-fn exit_code(result: io::Result<()>) -> ExitCode {
+fn say(words: Result<String, String>) -> ExitCode {
+    exit_code(words.map(|words| println!("{}", words.trim_end())))
+}
+
+fn exit_code(result: Result<(), impl Display>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,9 +3,8 @@
 use std::io::{self, IsTerminal, Write as _};
 use std::time::Duration;
 
-use application::EDGE;
-
-use crate::event::{Counted, Event, Overview};
+use crate::event::{Counted, Event};
+use crate::overview::Overview;
 
 /// Who says what no task says.
 const MESH: &str = "mesh";
@@ -48,14 +47,16 @@ fn write(who: &str, text: &str) {
 fn text(event: &Event) -> String {
     match event {
         Event::Up(overview) => all(overview),
-        Event::Started { process, address, pid } => {
-            format!("{process} is up again: {address}, process {pid}")
+        Event::Started { process, address, pid, again } => {
+            let again = if *again { " again" } else { "" };
+            format!("{process} is up{again}: {address}, process {pid}")
         }
         Event::Ended { process, how, again_in_ms } => {
             let again_in = Duration::from_millis(*again_in_ms);
             format!("{process} ended ({how}); it is started again in {again_in:?}")
         }
         Event::Log { line, .. } => line.clone(),
+        Event::Changed { what } => what.clone(),
         Event::Stopping => "stopping: every task finishes its requests".to_owned(),
         Event::StoppingAtOnce => "stopping at once".to_owned(),
         Event::Answered(answered) => {
@@ -71,23 +72,9 @@ fn text(event: &Event) -> String {
 
 /// What runs where, and what to do with it.
 fn all(overview: &Overview) -> String {
-    let mut lines = vec!["up and running".to_owned(), String::new()];
-    // From the outside to the inside.
-    let (edge, leaves): (Vec<_>, Vec<_>) =
-        overview.services.iter().partition(|service| service.name == EDGE.name);
-    for service in edge.into_iter().chain(leaves) {
-        let address = service.address.map(|at| format!("http://{at}")).unwrap_or_default();
-        lines.push(format!("  {:<18} {address}", service.behind).trim_end().to_owned());
-        for task in &service.tasks {
-            let envoy = task.envoy.as_ref().map(|envoy| format!(", Envoy {}", envoy.pid));
-            let envoy = envoy.unwrap_or_default();
-            lines.push(format!(
-                "    {:<16} {}, process {}{envoy}",
-                task.name, task.address, task.pid
-            ));
-        }
-    }
     let front = overview.address;
+    let mut lines = vec!["up and running".to_owned(), String::new()];
+    lines.extend(overview.lines());
     lines.push(String::new());
     lines.push(format!("  open http://{front} in a browser, or ask with curl:"));
     lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
@@ -96,6 +83,7 @@ fn all(overview: &Overview) -> String {
         let admin = envoy.admin.display();
         lines.push(format!("  statistics: curl --unix-socket {admin} http://{task}/stats"));
     }
+    lines.push("  break, scale and release it from another terminal: cargo mesh help".to_owned());
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chassis::shutdown::STOP_TIMEOUT;
@@ -15,8 +17,9 @@ use smol::process::{Child, Command};
 use smol::stream::StreamExt;
 use smol::{Async, future};
 
-use crate::engine::Register;
+use crate::engine::{Register, Registration};
 use crate::event::Event;
+use crate::lock::lock;
 use crate::program::{Program, Report};
 
 /// A dead process's first wait; each further death in a row doubles it.
@@ -30,12 +33,21 @@ const WELL: Duration = Duration::from_secs(10);
 const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 const LISTEN_PAUSE: Duration = Duration::from_millis(2);
 
+/// How long a process may take from its start until it listens.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
 /// A process that is started again when it ends, until it is told to stop.
 pub(crate) struct Process {
     /// Dropped to stop it.
     stopper: Sender<()>,
     supervising: smol::Task<()>,
+    place: Place,
+    /// How its first start went.
+    first: Receiver<Result<(), String>>,
 }
+
+/// Where a process takes requests, and its process id, while it runs.
+type Place = Arc<Mutex<Option<(SocketAddr, u32)>>>;
 
 impl Process {
     /// Starts it. `at_once` is closed when processes are to stop without the time to drain.
@@ -47,12 +59,46 @@ impl Process {
         at_once: Receiver<()>,
     ) -> Self {
         let (stopper, stop) = channel::bounded(1);
-        let supervisor = Supervisor { name, program, register, events, stop, at_once };
-        Self { stopper, supervising: smol::spawn(supervisor.run()) }
+        let (starts, first) = channel::bounded(1);
+        let place = Place::default();
+        let last_line = Mutex::default();
+        let supervisor = Supervisor {
+            name,
+            program,
+            register,
+            events,
+            stop,
+            at_once,
+            place: place.clone(),
+            starts,
+            has_started: AtomicBool::new(false),
+            last_line,
+        };
+        Self { stopper, supervising: smol::spawn(supervisor.run()), place, first }
+    }
+
+    /// Waits until it listens for the first time.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or does not listen in time: the words say why.
+    pub(crate) fn is_up(&self) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let first = self.first.clone();
+        let first = async move { first.recv().await.unwrap_or(Ok(())) };
+        let late = async {
+            smol::Timer::after(START_LIMIT).await;
+            Err(format!("it does not listen within {START_LIMIT:?}"))
+        };
+        future::or(first, late)
+    }
+
+    /// Where it takes requests, and its process id, while it runs.
+    pub(crate) fn place(&self) -> Option<(SocketAddr, u32)> {
+        *lock(&self.place)
     }
 
     /// Stops processes, all at the same time, and waits for their ends.
-    pub(crate) async fn stop(processes: Vec<Self>) {
+    pub(crate) async fn stop(processes: impl IntoIterator<Item = Self>) {
         let stop = |process: Self| {
             drop(process.stopper);
             process.supervising
@@ -70,6 +116,11 @@ struct Supervisor {
     events: Sender<Event>,
     stop: Receiver<()>,
     at_once: Receiver<()>,
+    place: Place,
+    starts: Sender<Result<(), String>>,
+    has_started: AtomicBool,
+    /// Of its log: if the process ends at once, this says why.
+    last_line: Mutex<String>,
 }
 
 impl Supervisor {
@@ -82,7 +133,12 @@ impl Supervisor {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("cannot start: {error}"),
             };
-            (self.register)(None);
+            self.takes_no_more();
+            *lock(&self.place) = None;
+            let last_line = std::mem::take(&mut *lock(&self.last_line));
+            let why = if last_line.is_empty() { how.clone() } else { last_line };
+            // Nobody asks after the first start.
+            let _ = self.starts.try_send(Err(why));
             if self.stop.is_closed() {
                 break;
             }
@@ -127,7 +183,7 @@ impl Supervisor {
         if let Some(status) = future::or(async { Some(child.status().await) }, stop).await {
             return status;
         }
-        (self.register)(None);
+        self.takes_no_more();
         // Not waited for yet, so the id is still its own.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -154,17 +210,28 @@ impl Supervisor {
             let process = self.name.clone();
             let report = self.program.report(&line);
             if self.program.is_for_people(&line) {
+                line.clone_into(&mut lock(&self.last_line));
                 self.tell(Event::Log { process: process.clone(), line }).await;
             }
             match report {
                 Some(Report::Listening(address)) => {
                     future::or(listening(address), closed(&self.stop)).await;
-                    (self.register)(Some(address));
-                    self.tell(Event::Started { process, address, pid }).await;
+                    *lock(&self.place) = Some((address, pid));
+                    (self.register)(Registration::Up(address));
+                    let again = self.has_started.swap(true, Relaxed);
+                    self.tell(Event::Started { process, address, pid, again }).await;
+                    let _ = self.starts.try_send(Ok(()));
                 }
-                Some(Report::Draining) => (self.register)(None),
+                Some(Report::Draining) => self.takes_no_more(),
                 None => {}
             }
+        }
+    }
+
+    fn takes_no_more(&self) {
+        let place = *lock(&self.place);
+        if let Some((address, _)) = place {
+            (self.register)(Registration::Down(address));
         }
     }
 

@@ -3,6 +3,11 @@
 use std::fmt;
 
 use application::{SERVICES, Service};
+use serde::Serialize;
+
+/// Tasks of one service; more would only share the same CPUs. A blue-green release has as many
+/// again.
+pub(crate) const MAX_TASKS: u8 = 32;
 
 /// One of a service's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +23,39 @@ impl Task {
         let tasks = move |&service| (1..=of_each).map(move |number| Self { service, number });
         SERVICES.iter().flat_map(tasks)
     }
+
+    /// Finds a task by its name.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let parts = name.rsplit_once('-');
+        let task = parts.and_then(|(service, number)| {
+            let task = Self { service: Service::find(service)?, number: number.parse().ok()? };
+            (task.to_string() == name).then_some(task)
+        });
+        task.ok_or_else(|| {
+            format!("{name} names no task: give a service and a number, as in name-1")
+        })
+    }
+}
+
+/// The variables that change what a task is: a changed one makes a new task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Variables {
+    /// The word behind the host in its answers.
+    pub(crate) version: Option<String>,
+    /// How it misbehaves.
+    pub(crate) fault: Option<String>,
+}
+
+/// Which requests a task gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Traffic {
+    /// Those of everybody.
+    #[default]
+    Production,
+    /// Only those with the header [`envoy_config::policy::TEST_HEADER`]. Such requests go to
+    /// production where no task is up for them.
+    Test,
 }
 
 /// Its name, as in `name-2`.

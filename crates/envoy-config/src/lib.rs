@@ -39,6 +39,8 @@ pub struct Listener {
     /// What the endpoints are together; also in the statistics' names.
     service: &'static str,
     endpoints: Endpoints,
+    /// Where test traffic goes, if it is told apart.
+    test: Option<Endpoints>,
 }
 
 /// What a sidecar calls its task's application.
@@ -60,20 +62,39 @@ impl Listener {
     #[must_use]
     pub fn load_balancer(address: SocketAddr, greeters: Endpoints) -> Self {
         let service = EDGE.dns_name;
-        Self { role: Role::LoadBalancer, address, service, endpoints: greeters }
+        Self { role: Role::LoadBalancer, address, service, endpoints: greeters, test: None }
     }
 
     /// A sidecar's, with its task's application behind it.
     #[must_use]
     pub fn inbound(address: SocketAddr, application: Endpoints) -> Self {
-        Self { role: Role::Inbound, address, service: APPLICATION, endpoints: application }
+        Self {
+            role: Role::Inbound,
+            address,
+            service: APPLICATION,
+            endpoints: application,
+            test: None,
+        }
     }
 
     /// A greeter's sidecar's, with a leaf's tasks behind it.
     #[must_use]
     pub fn outbound(leaf: Service, address: SocketAddr, tasks: Endpoints) -> Self {
-        Self { role: Role::Outbound, address, service: leaf.dns_name, endpoints: tasks }
+        Self { role: Role::Outbound, address, service: leaf.dns_name, endpoints: tasks, test: None }
     }
+
+    /// Sends the requests with [`policy::TEST_HEADER`] to other endpoints. For what knows requests:
+    /// not for sidecars in TCP mode.
+    #[must_use]
+    pub fn with_test(self, endpoints: Endpoints) -> Self {
+        Self { test: Some(endpoints), ..self }
+    }
+}
+
+/// What the tasks of a service that get its test traffic are together.
+#[must_use]
+pub fn test_name(service: &str) -> String {
+    format!("{service}-test")
 }
 
 /// What stands at a listener's two sides.
@@ -107,7 +128,7 @@ impl Bootstrap {
             "node": {"id": self.name, "cluster": "mesh"},
             "static_resources": {
                 "listeners": self.listeners.iter().map(|l| self.listener(l)).collect::<Value>(),
-                "clusters": self.listeners.iter().map(|l| self.cluster(l)).collect::<Value>(),
+                "clusters": self.listeners.iter().flat_map(|l| self.clusters(l)).collect::<Value>(),
             },
         });
         if let Some(path) = &self.admin {
@@ -144,11 +165,22 @@ impl Bootstrap {
         })
     }
 
-    fn cluster(&self, listener: &Listener) -> Value {
+    /// What a listener sends to: a service's tasks, and those of its test traffic.
+    fn clusters(&self, listener: &Listener) -> impl Iterator<Item = Value> {
+        let test = listener.test.as_ref();
+        let test =
+            test.map(|tasks| self.cluster(&test_name(listener.service), listener.role, tasks));
+        let tasks = self.cluster(listener.service, listener.role, &listener.endpoints);
+        std::iter::once(tasks).chain(test)
+    }
+
+    fn cluster(&self, name: &str, role: Role, endpoints: &Endpoints) -> Value {
         let mut cluster = json!({
-            "name": listener.service,
+            "name": name,
             "connect_timeout": seconds(policy::CONNECT_TIMEOUT),
             "lb_policy": "ROUND_ROBIN",
+            // An ejection within a second of another change would wait for the second's end.
+            "common_lb_config": {"update_merge_window": "0s"},
             "circuit_breakers": {"thresholds": [{
                 "max_connections": UNLIMITED,
                 "max_pending_requests": UNLIMITED,
@@ -156,7 +188,7 @@ impl Bootstrap {
                 "max_retries": UNLIMITED,
             }]},
         });
-        match &listener.endpoints {
+        match endpoints {
             Endpoints::File(path) => {
                 let source =
                     json!({"path_config_source": {"path": path}, "resource_api_version": "V3"});
@@ -167,11 +199,11 @@ impl Bootstrap {
                 let places = hosts.iter().map(|host| place(host, *port));
                 cluster["type"] = "STRICT_DNS".into();
                 cluster["dns_lookup_family"] = "V4_ONLY".into();
-                cluster["load_assignment"] = assignment(listener.service, places);
+                cluster["load_assignment"] = assignment(name, places);
             }
         }
-        if self.is_http(listener.role) {
-            let idle = idle_http(listener.role);
+        if self.is_http(role) {
+            let idle = idle_http(role);
             let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
             cluster["typed_extension_protocol_options"] = json!({kind: {
                 "@type": format!("type.googleapis.com/{kind}"),
@@ -179,7 +211,7 @@ impl Bootstrap {
                 "explicit_http_config": {"http_protocol_options": {}},
             }});
         }
-        match listener.role {
+        match role {
             Role::LoadBalancer => {
                 cluster["health_checks"] = json!([{
                     "interval": seconds(policy::HEALTH_INTERVAL),
@@ -190,7 +222,9 @@ impl Bootstrap {
                     "http_health_check": {"path": "/health"},
                 }]);
                 // Only when no task is healthy does it try them all.
-                cluster["common_lb_config"] = json!({"healthy_panic_threshold": {"value": 1}});
+                cluster["common_lb_config"]["healthy_panic_threshold"] = json!({"value": 1});
+                // A task that is deregistered gets nothing more, however well it is.
+                cluster["ignore_health_on_host_removal"] = true.into();
             }
             Role::Outbound => {
                 cluster["outlier_detection"] = json!({
@@ -227,7 +261,7 @@ fn http(listener: &Listener) -> Value {
     let mut route =
         json!({"cluster": listener.service, "timeout": seconds(policy::REQUEST_TIMEOUT)});
     let mut filters = Vec::new();
-    let mut router = json!({});
+    let mut forwarding = json!({});
     let mut settings = json!({
         "stat_prefix": listener.service,
         "common_http_protocol_options": {"idle_timeout": idle_http(role)},
@@ -239,7 +273,7 @@ fn http(listener: &Listener) -> Value {
             settings["stream_idle_timeout"] = seconds(policy::IDLE_LOAD_BALANCER).into();
             settings["http_protocol_options"] =
                 json!({"accept_http_10": true, "default_host_for_http_10": "localhost"});
-            router["suppress_envoy_headers"] = true.into();
+            forwarding["suppress_envoy_headers"] = true.into();
             // X-Forwarded-For, -Proto and -Port; no X-Request-Id, no Server of its own.
             settings["use_remote_address"] = true.into();
             settings["append_x_forwarded_port"] = true.into();
@@ -262,13 +296,16 @@ fn http(listener: &Listener) -> Value {
         }
         Role::Inbound => {}
     }
-    filters.push(filter("envoy.filters.http.router", "filters.http.router.v3.Router", router));
+    filters.push(filter("envoy.filters.http.router", "filters.http.router.v3.Router", forwarding));
     settings["http_filters"] = filters.into();
-    let mut host = json!({
-        "name": listener.service,
-        "domains": ["*"],
-        "routes": [{"match": {"prefix": "/"}, "route": route}],
-    });
+    let mut routes = vec![json!({"match": {"prefix": "/"}, "route": route})];
+    if listener.test.is_some() {
+        let mut test = routes[0].clone();
+        test["match"]["headers"] = json!([{"name": policy::TEST_HEADER, "present_match": true}]);
+        test["route"]["cluster"] = test_name(listener.service).into();
+        routes.insert(0, test);
+    }
+    let mut host = json!({"name": listener.service, "domains": ["*"], "routes": routes});
     if role == Role::Inbound {
         // Counted apart: see `answered`.
         let path = json!({"name": ":path", "string_match": {"exact": "/health"}});

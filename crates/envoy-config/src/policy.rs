@@ -43,3 +43,8 @@ pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// So many health checks in a row make a task healthy, or unhealthy.
 pub(crate) const HEALTH_THRESHOLD: u32 = 2;
+
+/// A request with this header, whatever its value, goes to the new tasks of a blue-green release,
+/// and only such a request does: the test traffic of Service Connect
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-blue-green.html>).
+pub const TEST_HEADER: &str = "x-amzn-ecs-blue-green-test";

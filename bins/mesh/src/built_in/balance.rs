@@ -1,56 +1,82 @@
 //! Whose turn it is among the tasks of a service, and who is out: as Service Connect does it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use application::Kind;
+use application::{Kind, Service};
 use envoy_config::policy;
 
 use super::target::Target;
+use crate::task::{Task, Traffic};
 
 /// Round robin over the tasks of a service.
 pub(super) struct Balance {
-    pub(super) targets: Vec<Arc<Target>>,
-    kind: Kind,
+    service: Service,
     /// The service's place among all, from 0.
     place: u32,
+    /// Every task there ever was.
+    targets: RwLock<Vec<Arc<Target>>>,
     turn: AtomicUsize,
 }
 
 impl Balance {
-    pub(super) fn new(targets: Vec<Arc<Target>>, kind: Kind, place: u32) -> Self {
-        Self { targets, kind, place, turn: AtomicUsize::new(0) }
-    }
-
-    /// Requests that each task answered.
-    pub(super) fn answered(&self) -> BTreeMap<String, u64> {
-        self.targets.iter().map(|t| (t.name.clone(), t.answered.load(Relaxed))).collect()
+    pub(super) fn new(service: Service, place: u32) -> Self {
+        Self { service, place, targets: RwLock::default(), turn: AtomicUsize::new(0) }
     }
 
     /// Tries that a request has. A load balancer does not try again.
     pub(super) fn tries(&self) -> u32 {
-        match self.kind {
+        match self.service.kind {
             Kind::Edge => 1,
             Kind::Leaf => 1 + policy::RETRIES,
         }
     }
 
+    /// A task as it is balanced; a new one is taken in.
+    pub(super) fn target(&self, task: Task) -> Arc<Target> {
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.iter().find(|target| target.task == task) {
+            return target.clone();
+        }
+        let target = Arc::new(Target::new(task));
+        targets.push(target.clone());
+        target
+    }
+
     /// The task whose turn it is, and where it takes requests: another than those that failed,
     /// and not ejected, as far as there is one.
-    pub(super) fn pick(&self, failed: &[String]) -> Option<(&Target, SocketAddr)> {
+    pub(super) fn pick(
+        &self,
+        traffic: Traffic,
+        failed: &[Task],
+    ) -> Option<(Arc<Target>, SocketAddr)> {
         let now = Instant::now();
-        let up = self.targets.iter().filter_map(|target| Some((&**target, target.address()?)));
-        let up: Vec<_> = up.collect();
+        let of = |traffic| {
+            let up = self.up().into_iter();
+            up.filter(|(target, _)| target.traffic() == traffic).collect::<Vec<_>>()
+        };
+        let mut up = of(traffic);
+        if up.is_empty() {
+            up = of(Traffic::Production);
+        }
         let fresh: Vec<_> =
-            up.iter().filter(|(target, _)| !failed.contains(&target.name)).copied().collect();
+            up.iter().filter(|(target, _)| !failed.contains(&target.task)).cloned().collect();
         let well: Vec<_> =
-            fresh.iter().filter(|(target, _)| !target.is_ejected(now)).copied().collect();
-        let choice = [well, fresh, up].into_iter().find(|some| !some.is_empty())?;
+            fresh.iter().filter(|(target, _)| !target.is_ejected(now)).cloned().collect();
+        let mut choice = [well, fresh, up].into_iter().find(|some| !some.is_empty())?;
         let turn = self.turn.fetch_add(1, Relaxed);
-        Some(choice[place_of_turn(turn, choice.len(), self.place)])
+        Some(choice.swap_remove(place_of_turn(turn, choice.len(), self.place)))
+    }
+
+    /// The tasks that take requests, in the order of their numbers.
+    fn up(&self) -> Vec<(Arc<Target>, SocketAddr)> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let up = targets.iter().filter_map(|target| Some((target.clone(), target.address()?)));
+        let mut up: Vec<_> = up.collect();
+        up.sort_by_key(|(target, _)| target.task);
+        up
     }
 
     /// Takes a task out if this was one failure in a row too many: one task at a time, or a
@@ -58,8 +84,9 @@ impl Balance {
     pub(super) fn failed(&self, target: &Target) {
         let now = Instant::now();
         let too_many = target.failed();
-        let out = self.targets.iter().filter(|target| target.is_ejected(now)).count();
-        if too_many && self.kind == Kind::Leaf && out < (self.targets.len() / 10).max(1) {
+        let up = self.up();
+        let out = up.iter().filter(|(target, _)| target.is_ejected(now)).count();
+        if too_many && self.service.kind == Kind::Leaf && out < (up.len() / 10).max(1) {
             target.eject(now);
         }
     }
@@ -77,6 +104,8 @@ fn place_of_turn(turn: usize, count: usize, service: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use application::{EDGE, LEAVES};
 
     use super::*;
 
@@ -102,18 +131,27 @@ mod tests {
         }
     }
 
+    fn balance_of(service: Service, tasks: u8) -> (Balance, Vec<Arc<Target>>) {
+        let balance = Balance::new(service, 0);
+        let tasks = (1..=tasks).map(|number| balance.target(Task { service, number }));
+        let tasks: Vec<_> = tasks.collect();
+        for target in &tasks {
+            target.up(address(target));
+        }
+        (balance, tasks)
+    }
+
+    fn address(target: &Target) -> SocketAddr {
+        ([127, 0, 0, target.task.number], 1).into()
+    }
+
     #[test]
     fn a_leaf_is_ejected_after_failures_in_a_row_and_never_all_of_them() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let target = |name: &str| {
-            let target = Target::new(name.to_owned());
-            target.up(address);
-            Arc::new(target)
-        };
-        let leaf = Balance::new(vec![target("a-1"), target("a-2")], Kind::Leaf, 0);
-        let [first, second] = &leaf.targets[..] else { panic!("two") };
+        let (leaf, targets) = balance_of(LEAVES[0], 2);
+        let [first, second] = &targets[..] else { panic!("two") };
         let fail = |target: &Target, times| (0..times).for_each(|_| leaf.failed(target));
         let is_out = |target: &Target| target.is_ejected(Instant::now());
+        let next = |failed: &[Task]| leaf.pick(Traffic::Production, failed).unwrap().0.task;
         fail(first, policy::EJECT_AFTER - 1);
         first.succeeded();
         fail(first, policy::EJECT_AFTER - 1);
@@ -122,15 +160,35 @@ mod tests {
         assert!(is_out(first));
         fail(second, policy::EJECT_AFTER);
         assert!(!is_out(second), "nobody would be left");
-        assert!((0..4).all(|_| leaf.pick(&[]).unwrap().0.name == "a-2"));
-        assert_eq!(leaf.pick(&["a-2".to_owned()]).unwrap().0.name, "a-1", "better than nobody");
+        assert!((0..4).all(|_| next(&[]) == second.task));
+        assert_eq!(next(&[second.task]), first.task, "better than nobody");
         // It comes back in time, and at once as a new process.
         assert!(!first.is_ejected(Instant::now() + policy::EJECT_AT_LEAST));
-        first.up(address);
+        first.up(address(first));
         assert!(!is_out(first));
 
-        let edge = Balance::new(vec![target("b-1")], Kind::Edge, 0);
-        (0..10).for_each(|_| edge.failed(&edge.targets[0]));
-        assert!(!is_out(&edge.targets[0]));
+        let (edge, targets) = balance_of(EDGE, 1);
+        (0..10).for_each(|_| edge.failed(&targets[0]));
+        assert!(!is_out(&targets[0]));
+    }
+
+    #[test]
+    fn test_traffic_has_its_own_tasks_while_one_is_up() {
+        let (balance, targets) = balance_of(LEAVES[0], 2);
+        let [blue, green] = &targets[..] else { panic!("two") };
+        let who = |traffic| {
+            let turns = (0..4).map(|_| balance.pick(traffic, &[]).unwrap().0.task);
+            turns.collect::<BTreeSet<_>>()
+        };
+        green.assign(Traffic::Test);
+        assert_eq!(who(Traffic::Production), [blue.task].into());
+        assert_eq!(who(Traffic::Test), [green.task].into());
+        green.down(address(blue));
+        assert_eq!(who(Traffic::Test), [green.task].into(), "another process's end");
+        green.down(address(green));
+        assert_eq!(who(Traffic::Test), [blue.task].into());
+        green.up(address(green));
+        green.assign(Traffic::Production);
+        assert_eq!(who(Traffic::Production), [blue.task, green.task].into());
     }
 }

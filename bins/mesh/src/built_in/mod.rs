@@ -16,16 +16,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
-use application::{EDGE, LEAVES, SERVICES, Service};
+use application::{EDGE, LEAVES, Service};
 use chassis::Port;
 use smol::Async;
 
 use crate::arguments::Options;
-use crate::engine::{Engine, ProxyProcess, Register, front_name};
-use crate::event::{Answered, Counted};
+use crate::engine::{Engine, ProxyProcess, Register, Registration, front_name};
+use crate::event::Counted;
 use crate::loopback;
-use crate::task::Task;
+use crate::task::{Task, Traffic};
 use balance::Balance;
 use proxy::Proxy;
 use target::Target;
@@ -37,18 +39,21 @@ pub(crate) struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// Starts the proxies, the load balancer on the port `front`. No task is up yet.
+    /// Starts the proxies, the load balancer on the port `front`.
     ///
     /// # Errors
     ///
     /// A port cannot be had.
-    pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
-        let mut proxies = BTreeMap::from([(EDGE, Running::start(EDGE, 0, options.tasks, front)?)]);
+    pub(crate) fn new(_: Options, front: Port) -> io::Result<Self> {
+        let mut proxies = BTreeMap::from([(EDGE, Running::start(EDGE, 0, front)?)]);
         for (place, &leaf) in (1..).zip(LEAVES) {
-            let port = loopback::port(0)?;
-            proxies.insert(leaf, Running::start(leaf, place, options.tasks, port)?);
+            proxies.insert(leaf, Running::start(leaf, place, loopback::port(0)?)?);
         }
         Ok(Self { proxies })
+    }
+
+    fn target(&self, task: Task) -> Arc<Target> {
+        self.running(task.service).proxy.balance.target(task)
     }
 
     /// Its proxy. Every service has one.
@@ -65,14 +70,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(service: Service, place: u32, tasks: u8, port: Port) -> io::Result<Self> {
+    fn start(service: Service, place: u32, port: Port) -> io::Result<Self> {
         let address = port.address();
         let listener = Async::new(port.listen()?)?;
-        let targets = (1..=tasks).map(|number| {
-            let task = Task { service, number };
-            Arc::new(Target::new(task.to_string()))
-        });
-        let balance = Balance::new(targets.collect(), service.kind, place);
+        let balance = Balance::new(service, place);
         let proxy = Arc::new(Proxy::new(front_name(service), service.dns_name, balance));
         let accepting = smol::spawn(proxy.clone().serve(listener));
         Ok(Self { proxy, address, _accepting: accepting })
@@ -80,6 +81,18 @@ impl Running {
 }
 
 impl Engine for BuiltIn {
+    fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
+        self.assign(task, traffic);
+        Ok(())
+    }
+
+    fn assign(&self, task: Task, traffic: Traffic) {
+        self.target(task).assign(traffic);
+    }
+
+    // It has no address any more, so it gets no requests.
+    fn remove(&self, _: Task) {}
+
     fn address(&self, _: Task) -> IpAddr {
         Ipv4Addr::LOCALHOST.into()
     }
@@ -93,11 +106,10 @@ impl Engine for BuiltIn {
     }
 
     fn register(&self, task: Task) -> Register {
-        let place = usize::from(task.number) - 1;
-        let target = self.running(task.service).proxy.balance.targets[place].clone();
-        Box::new(move |address| match address {
-            Some(address) => target.up(address),
-            None => target.down(),
+        let target = self.target(task);
+        Box::new(move |registration| match registration {
+            Registration::Up(address) => target.up(address),
+            Registration::Down(address) => target.down(address),
         })
     }
 
@@ -109,16 +121,24 @@ impl Engine for BuiltIn {
         None
     }
 
+    fn knows_test_traffic(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn close(&self) {
         self.running(EDGE).proxy.close();
     }
 
-    async fn answered(&self) -> Vec<Answered> {
-        let counts = |&service: &Service| Answered {
-            behind: front_name(service),
-            counted: Counted::Requests,
-            tasks: self.running(service).proxy.balance.answered(),
-        };
-        SERVICES.iter().map(counts).collect()
+    fn counted(&self) -> Counted {
+        Counted::Requests
+    }
+
+    async fn answered(&self, task: Task) -> Option<u64> {
+        Some(self.target(task).answered.swap(0, Relaxed))
+    }
+
+    async fn ejected_by(&self, task: Task, _: &[Task]) -> Vec<String> {
+        let proxy = front_name(task.service).to_owned();
+        self.target(task).is_ejected(Instant::now()).then_some(proxy).into_iter().collect()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use envoy_config::policy::{REQUEST_TIMEOUT, RETRIED_STATUS};
+use envoy_config::policy::{self, REQUEST_TIMEOUT};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -21,6 +21,7 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 use super::balance::Balance;
 use super::head::{self, remove_hop_by_hop};
 use super::target::NoAnswer;
+use crate::task::{Task, Traffic};
 
 /// The longest request body, in bytes: it is kept for the retries.
 const MAX_BODY: usize = 1024 * 1024;
@@ -113,14 +114,16 @@ impl Proxy {
     }
 
     async fn forward(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
-        let mut failed: Vec<String> = Vec::new();
+        let is_test = request.headers().contains_key(policy::TEST_HEADER);
+        let traffic = if is_test { Traffic::Test } else { Traffic::Production };
+        let mut failed: Vec<Task> = Vec::new();
         let mut refusal = None;
         for _ in 0..self.balance.tries() {
-            let Some((target, address)) = self.balance.pick(&failed) else { break };
+            let Some((target, address)) = self.balance.pick(traffic, &failed) else { break };
             match target.send(address, request.clone()).await {
                 Ok(answer) if answer.status().is_server_error() => {
-                    self.balance.failed(target);
-                    if answer.status() != RETRIED_STATUS {
+                    self.balance.failed(&target);
+                    if answer.status() != policy::RETRIED_STATUS {
                         return answer;
                     }
                     refusal = Some(answer);
@@ -129,14 +132,16 @@ impl Proxy {
                     target.succeeded();
                     return answer;
                 }
-                Err(NoAnswer) => self.balance.failed(target),
+                Err(NoAnswer) => self.balance.failed(&target),
             }
-            failed.push(target.name.clone());
+            failed.push(target.task);
         }
         refusal.unwrap_or_else(|| {
-            let text = match failed.as_slice() {
-                [] => format!("no task of {} is up", self.name),
-                names => format!("no answer from {}", names.join(", ")),
+            let text = if failed.is_empty() {
+                format!("no task of {} is up", self.name)
+            } else {
+                let names: Vec<_> = failed.iter().map(Task::to_string).collect();
+                format!("no answer from {}", names.join(", "))
             };
             plain(StatusCode::SERVICE_UNAVAILABLE, text)
         })

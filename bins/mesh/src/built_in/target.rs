@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use envoy_config::policy;
@@ -13,6 +13,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, Response};
 use smol::Async;
 use smol_hyper::rt::FuturesIo;
+
+use crate::lock::lock;
+use crate::task::{Task, Traffic};
 
 /// The longest answer that is passed on, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -25,7 +28,7 @@ type Connection = SendRequest<Full<Bytes>>;
 
 /// One task, up or down.
 pub(super) struct Target {
-    pub(super) name: String,
+    pub(super) task: Task,
     /// Requests it answered.
     pub(super) answered: AtomicU64,
     state: Mutex<State>,
@@ -33,6 +36,8 @@ pub(super) struct Target {
 
 #[derive(Default)]
 struct State {
+    /// Which requests it gets.
+    traffic: Traffic,
     /// Where it takes requests; `None` while it is down or draining.
     address: Option<SocketAddr>,
     /// Connections without a request on them, and since when.
@@ -48,8 +53,17 @@ struct State {
 pub(super) struct NoAnswer;
 
 impl Target {
-    pub(super) fn new(name: String) -> Self {
-        Self { name, answered: AtomicU64::new(0), state: Mutex::default() }
+    pub(super) fn new(task: Task) -> Self {
+        Self { task, answered: AtomicU64::new(0), state: Mutex::default() }
+    }
+
+    /// Which requests it gets from now on.
+    pub(super) fn assign(&self, traffic: Traffic) {
+        self.state().traffic = traffic;
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.state().traffic
     }
 
     /// Where it takes requests, while it does.
@@ -57,14 +71,19 @@ impl Target {
         self.state().address
     }
 
-    /// The task listens.
+    /// A process listens. What was held against the last one is forgotten.
     pub(super) fn up(&self, address: SocketAddr) {
-        *self.state() = State { address: Some(address), ..State::default() };
+        let mut state = self.state();
+        *state = State { traffic: state.traffic, address: Some(address), ..State::default() };
     }
 
-    /// The task drains or is gone: no new requests. Those on their way are not touched.
-    pub(super) fn down(&self) {
-        *self.state() = State::default();
+    /// The process there drains or is gone: no new requests for it. Those on their way are not
+    /// touched.
+    pub(super) fn down(&self, address: SocketAddr) {
+        let mut state = self.state();
+        if state.address == Some(address) {
+            *state = State { traffic: state.traffic, ..State::default() };
+        }
     }
 
     /// It answered as it should.
@@ -136,7 +155,7 @@ impl Target {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Asks an Envoy, by way of its administration interface, what it has counted.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use smol::{Async, Timer, future};
 /// How long an Envoy may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest answer that is read, in bytes.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: u64 = 1024 * 1024;
 
 /// The value of a counter, which is 0 as long as nothing was counted.
 ///
@@ -19,20 +20,34 @@ const MAX_ANSWER: u64 = 64 * 1024;
 ///
 /// Nobody answers at the socket, or not in time.
 pub(super) async fn counter(admin: PathBuf, name: &str) -> io::Result<u64> {
-    let late = async {
-        Timer::after(PATIENCE).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    let answer = future::or(get(admin, format!("/stats?filter=^{name}$")), late).await?;
+    let answer = get(admin, format!("/stats?filter=^{name}$")).await?;
     let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or_default())
 }
 
+/// Whether an endpoint gets no requests: it is ejected, or its health check failed.
+///
+/// # Errors
+///
+/// Nobody answers at the socket, or not in time.
+pub(super) async fn is_out(admin: PathBuf, endpoint: SocketAddr) -> io::Result<bool> {
+    let answer = get(admin, "/clusters".to_owned()).await?;
+    let flags = format!("::{endpoint}::health_flags::/failed_");
+    Ok(answer.lines().any(|line| line.contains(&flags)))
+}
+
 async fn get(admin: PathBuf, path: String) -> io::Result<String> {
-    let mut stream = Async::<UnixStream>::connect(admin).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
-    Ok(answer)
+    let get = async {
+        let mut stream = Async::<UnixStream>::connect(admin).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
+        Ok(answer)
+    };
+    let late = async {
+        Timer::after(PATIENCE).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    future::or(get, late).await
 }

@@ -6,43 +6,57 @@
 //! | `name-1/admin.sock` | where that sidecar is asked for its statistics |
 //! | `name-1/application.json` | where its application listens |
 //! | `name-service.json` | which of the service's tasks take requests |
+//! | `name-service-test.json` | which of them take its test traffic |
 //!
-//! Envoy reads the last two again each time they are replaced.
+//! Envoy reads the last three again each time they are replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use application::Service;
-use envoy_config::{APPLICATION, Bootstrap, endpoints};
+use application::{SERVICES, Service};
+use envoy_config::{APPLICATION, Bootstrap, endpoints, test_name};
 use serde_json::Value;
 
 use super::addresses::own_address;
-use crate::task::Task;
+use crate::lock::lock;
+use crate::task::{Task, Traffic};
 
 /// A folder for one mesh; removed with it.
 pub(super) struct Folder {
     path: PathBuf,
     /// The sidecars' port.
     port: u16,
-    /// The addresses of each service's tasks that take requests.
-    up: Mutex<BTreeMap<Service, BTreeSet<SocketAddr>>>,
+    members: Mutex<BTreeMap<Task, Member>>,
+}
+
+/// What is known of a task.
+#[derive(Default)]
+pub(super) struct Member {
+    /// Where its application takes requests.
+    pub(super) application: Option<SocketAddr>,
+    pub(super) sidecar_is_up: bool,
+    pub(super) traffic: Traffic,
 }
 
 impl Folder {
-    /// Makes it. No task is registered yet.
+    /// Makes it. There is no task yet.
     pub(super) fn new(port: u16) -> io::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("mesh-{}-{}", std::process::id(), now.as_micros());
         let path = std::env::temp_dir().join(name);
         // Whoever reaches an admin socket can stop its proxy.
         DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, port, up: Mutex::default() })
+        let folder = Self { path, port, members: Mutex::default() };
+        for &service in SERVICES {
+            folder.list(service, &BTreeMap::new())?;
+        }
+        Ok(folder)
     }
 
     /// The configuration of a proxy.
@@ -60,9 +74,9 @@ impl Folder {
         self.path.join(task.to_string()).join("application.json")
     }
 
-    /// The tasks of a service.
-    pub(super) fn service(&self, service: Service) -> PathBuf {
-        self.path.join(service.dns_name).with_extension("json")
+    /// The tasks of a service, or those of its test traffic.
+    pub(super) fn service(&self, service: Service, traffic: Traffic) -> PathBuf {
+        self.path.join(cluster(service, traffic)).with_extension("json")
     }
 
     /// Writes the configuration of a proxy.
@@ -70,22 +84,54 @@ impl Folder {
         replace(&self.bootstrap(&bootstrap.name), &bootstrap.json())
     }
 
-    /// Tells the proxies where a task's application listens, or, by `None`, that the task
-    /// takes no more requests.
-    pub(super) fn register(&self, task: Task, application: Option<SocketAddr>) -> io::Result<()> {
-        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks = up.entry(task.service).or_default();
-        let sidecar = SocketAddr::new(own_address(task), self.port);
-        if let Some(application) = application {
-            let path = self.application(task);
-            replace(&path, &endpoints(APPLICATION, [application]))?;
-            tasks.insert(sidecar);
-        } else {
-            // What is on its way still finds the application.
-            tasks.remove(&sidecar);
+    /// Tells the proxies of a change to a task.
+    pub(super) fn change(&self, task: Task, change: impl FnOnce(&mut Member)) -> io::Result<()> {
+        let mut members = lock(&self.members);
+        let member = members.entry(task).or_default();
+        let before = member.application;
+        change(member);
+        // Without one, what is on its way still finds the last.
+        if let Some(application) = member.application.filter(|_| member.application != before) {
+            replace(&self.application(task), &endpoints(APPLICATION, [application]))?;
         }
-        let service = task.service;
-        replace(&self.service(service), &endpoints(service.dns_name, tasks.iter().copied()))
+        self.list(task.service, &members)
+    }
+
+    /// Forgets a task that has ended.
+    pub(super) fn remove(&self, task: Task) -> io::Result<()> {
+        let mut members = lock(&self.members);
+        members.remove(&task);
+        self.list(task.service, &members)
+    }
+
+    /// Lists the tasks that take requests: those with an application and a sidecar. While none
+    /// takes test traffic, production does.
+    fn list(&self, service: Service, members: &BTreeMap<Task, Member>) -> io::Result<()> {
+        let up = |traffic| -> Vec<_> {
+            let up = members.iter().filter(|(task, member)| {
+                task.service == service
+                    && member.traffic == traffic
+                    && member.application.is_some()
+                    && member.sidecar_is_up
+            });
+            up.map(|(task, _)| SocketAddr::new(own_address(*task), self.port)).collect()
+        };
+        let production = up(Traffic::Production);
+        let test = Some(up(Traffic::Test)).filter(|tasks| !tasks.is_empty());
+        let test = test.unwrap_or_else(|| production.clone());
+        for (traffic, tasks) in [(Traffic::Production, production), (Traffic::Test, test)] {
+            let list = endpoints(&cluster(service, traffic), tasks);
+            replace(&self.service(service, traffic), &list)?;
+        }
+        Ok(())
+    }
+}
+
+/// What Envoy calls the tasks of a service that get such requests.
+fn cluster(service: Service, traffic: Traffic) -> String {
+    match traffic {
+        Traffic::Production => service.dns_name.to_owned(),
+        Traffic::Test => test_name(service.dns_name),
     }
 }
 

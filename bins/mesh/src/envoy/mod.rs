@@ -23,34 +23,34 @@ mod admin;
 mod find;
 mod folder;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use application::{EDGE, Kind, LEAVES, SERVICES, Service};
+use application::{EDGE, Kind, LEAVES, Service};
 use chassis::Port;
 use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 
 use crate::arguments::Options;
-use crate::engine::{Engine, ProxyProcess, Register, front_name};
-use crate::event::{Answered, Counted};
+use crate::engine::{Engine, ProxyProcess, Register, Registration};
+use crate::event::Counted;
+use crate::lock::lock;
 use crate::program::Program;
-use crate::task::Task;
+use crate::task::{Task, Traffic};
 use addresses::{own_address, virtual_address};
-use folder::Folder;
+use folder::{Folder, Member};
 
 /// The proxies of a mesh.
 pub(crate) struct Envoy {
-    tasks: u8,
     connect: Connect,
     executable: PathBuf,
     folder: Arc<Folder>,
-    /// The load balancer's port and the sidecars': the mesh holds them, and Envoy shares them.
+    /// The load balancer's address, and the sidecars' port.
     front: SocketAddr,
     port: u16,
-    _ports: Vec<Port>,
+    /// Both, on every address that a task has: the mesh holds them, and Envoy shares them.
+    ports: Mutex<Vec<Port>>,
 }
 
 impl Envoy {
@@ -67,7 +67,8 @@ impl Envoy {
         }
         let executable = find::find(|name| std::env::var_os(name))
             .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
-        let addresses: Vec<_> = Task::all(options.tasks).flat_map(addresses::all_of).collect();
+        let Options { tasks, connect, .. } = options;
+        let addresses: Vec<_> = Task::all(tasks).flat_map(addresses::all_of).collect();
         let mut ports = take_one_for_all(&addresses)?;
         let port = ports[0].address().port();
         let front_address = front.address();
@@ -75,20 +76,15 @@ impl Envoy {
         for port in &ports {
             port.share()?;
         }
-        let folder = Arc::new(Folder::new(port)?);
-        let Options { tasks, connect, .. } = options;
-        let envoy =
-            Self { tasks, connect, executable, folder, front: front_address, port, _ports: ports };
+        let (folder, ports) = (Arc::new(Folder::new(port)?), Mutex::new(ports));
+        let envoy = Self { connect, executable, folder, front: front_address, port, ports };
         envoy.folder.configure(&envoy.bootstrap_of_load_balancer())?;
-        for task in Task::all(options.tasks) {
-            envoy.folder.configure(&envoy.bootstrap_of_sidecar(task))?;
-        }
         Ok(envoy)
     }
 
     fn bootstrap_of_load_balancer(&self) -> Bootstrap {
-        let greeters = Endpoints::File(self.folder.service(EDGE));
-        let listener = Listener::load_balancer(self.front, greeters);
+        let listener = Listener::load_balancer(self.front, self.tasks(EDGE, Traffic::Production));
+        let listener = listener.with_test(self.tasks(EDGE, Traffic::Test));
         self.bootstrap(LOAD_BALANCER.to_owned(), vec![listener])
     }
 
@@ -98,11 +94,19 @@ impl Envoy {
         let mut listeners = vec![Listener::inbound(at, application)];
         if task.service.kind == Kind::Edge {
             listeners.extend(LEAVES.iter().map(|&leaf| {
-                let tasks = Endpoints::File(self.folder.service(leaf));
-                Listener::outbound(leaf, self.upstream(task, leaf), tasks)
+                let tasks = self.tasks(leaf, Traffic::Production);
+                let listener = Listener::outbound(leaf, self.upstream(task, leaf), tasks);
+                match self.connect {
+                    Connect::Http => listener.with_test(self.tasks(leaf, Traffic::Test)),
+                    Connect::Tcp => listener,
+                }
             }));
         }
         self.bootstrap(task.to_string(), listeners)
+    }
+
+    fn tasks(&self, service: Service, traffic: Traffic) -> Endpoints {
+        Endpoints::File(self.folder.service(service, traffic))
     }
 
     fn bootstrap(&self, name: String, listeners: Vec<Listener>) -> Bootstrap {
@@ -111,11 +115,12 @@ impl Envoy {
     }
 
     /// The process of an Envoy that is configured under this name and listens on the address.
-    fn process(&self, name: &str, address: SocketAddr) -> ProxyProcess {
+    fn process(&self, name: &str, address: SocketAddr, register: Register) -> ProxyProcess {
         let (executable, configuration) = (self.executable.clone(), self.folder.bootstrap(name));
         ProxyProcess {
             name: format!("{name}-envoy"),
             program: Program::Envoy { executable, configuration, address },
+            register,
             admin: self.folder.admin(name),
         }
     }
@@ -137,7 +142,41 @@ const PORT_TRIES: usize = 16;
 /// What the load balancer is called among the proxies.
 const LOAD_BALANCER: &str = "load-balancer";
 
+/// Changes what the proxies know of a task. Who calls this has no use for an error.
+fn change(folder: &Folder, task: Task, change: impl FnOnce(&mut Member)) {
+    if let Err(error) = folder.change(task, change) {
+        eprintln!("mesh: {task} is not told to Envoy: {error}");
+    }
+}
+
 impl Engine for Envoy {
+    fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
+        let mut ports = lock(&self.ports);
+        for ip in addresses::all_of(task) {
+            // The first tasks' are taken from the start.
+            if !ports.iter().any(|port| port.address().ip() == ip) {
+                for port in Port::take(&[ip], self.port)? {
+                    port.share()?;
+                    ports.push(port);
+                }
+            }
+        }
+        self.folder.configure(&self.bootstrap_of_sidecar(task))?;
+        self.folder.change(task, |member| member.traffic = traffic)
+    }
+
+    fn assign(&self, task: Task, traffic: Traffic) {
+        change(&self.folder, task, |member| member.traffic = traffic);
+    }
+
+    fn remove(&self, task: Task) {
+        let its: Vec<_> = addresses::all_of(task).collect();
+        lock(&self.ports).retain(|port| !its.contains(&port.address().ip()));
+        if let Err(error) = self.folder.remove(task) {
+            eprintln!("mesh: the end of {task} is not told to Envoy: {error}");
+        }
+    }
+
     fn address(&self, task: Task) -> IpAddr {
         own_address(task)
     }
@@ -152,47 +191,67 @@ impl Engine for Envoy {
 
     fn register(&self, task: Task) -> Register {
         let folder = self.folder.clone();
-        Box::new(move |application| {
-            if let Err(error) = folder.register(task, application) {
-                eprintln!("mesh: {task} is not told to Envoy: {error}");
-            }
+        Box::new(move |registration| {
+            change(&folder, task, |member| match registration {
+                Registration::Up(address) => member.application = Some(address),
+                Registration::Down(address) => {
+                    member.application = member.application.filter(|current| *current != address);
+                }
+            });
         })
     }
 
     fn sidecar(&self, task: Task) -> Option<ProxyProcess> {
+        let folder = self.folder.clone();
+        let register = Box::new(move |registration| {
+            let is_up = matches!(registration, Registration::Up(_));
+            change(&folder, task, |member| member.sidecar_is_up = is_up);
+        });
         let address = SocketAddr::new(own_address(task), self.port);
-        Some(self.process(&task.to_string(), address))
+        Some(self.process(&task.to_string(), address, register))
     }
 
     fn load_balancer(&self) -> Option<ProxyProcess> {
-        Some(self.process(LOAD_BALANCER, self.front))
+        Some(self.process(LOAD_BALANCER, self.front, Box::new(|_| {})))
+    }
+
+    fn knows_test_traffic(&self) -> Result<(), String> {
+        match self.connect {
+            Connect::Http => Ok(()),
+            Connect::Tcp => Err("with --connect tcp no proxy sees a header: start the mesh \
+                                 without it"
+                .to_owned()),
+        }
     }
 
     // Envoy's load balancer closes what its greeters close.
     fn close(&self) {}
 
-    async fn answered(&self) -> Vec<Answered> {
-        let counted = match self.connect {
+    fn counted(&self) -> Counted {
+        match self.connect {
             Connect::Http => Counted::Requests,
             Connect::Tcp => Counted::Connections,
+        }
+    }
+
+    async fn answered(&self, task: Task) -> Option<u64> {
+        let admin = self.folder.admin(&task.to_string());
+        // A sidecar that does not answer is gone, with what it counted.
+        admin::counter(admin, envoy_config::answered(self.connect)).await.ok()
+    }
+
+    async fn ejected_by(&self, task: Task, greeters: &[Task]) -> Vec<String> {
+        let callers = match task.service.kind {
+            Kind::Edge => vec![LOAD_BALANCER.to_owned()],
+            Kind::Leaf => greeters.iter().map(Task::to_string).collect(),
         };
-        let asked: Vec<_> = Task::all(self.tasks)
-            .map(|task| {
-                let admin = self.folder.admin(&task.to_string());
-                (task, smol::spawn(admin::counter(admin, envoy_config::answered(self.connect))))
-            })
-            .collect();
-        let mut tasks: BTreeMap<Service, BTreeMap<String, u64>> = BTreeMap::new();
-        for (task, count) in asked {
-            // A sidecar that does not answer has gone, with what it counted.
-            if let Ok(count) = count.await {
-                tasks.entry(task.service).or_default().insert(task.to_string(), count);
+        let endpoint = SocketAddr::new(own_address(task), self.port);
+        let mut out = Vec::new();
+        for caller in callers {
+            if let Ok(true) = admin::is_out(self.folder.admin(&caller), endpoint).await {
+                out.push(caller);
             }
         }
-        let answered = |service: &Service| {
-            let tasks = tasks.remove(service)?;
-            Some(Answered { behind: front_name(*service), counted, tasks })
-        };
-        SERVICES.iter().filter_map(answered).collect()
+        out
     }
 }

