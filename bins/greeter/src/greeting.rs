@@ -1,20 +1,10 @@
 //! A greeting: what the leaves said, or why one did not.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http1::Status;
 
-use crate::upstream::Failure;
-
-/// What came of asking one leaf.
-#[derive(Debug)]
-pub(crate) struct Said {
-    /// The leaf.
-    pub(crate) service: &'static str,
-    pub(crate) line: Result<String, Failure>,
-    /// How long after the start of the greeting this was known.
-    pub(crate) elapsed: Duration,
-}
+use crate::upstream::{Failure, Said};
 
 /// What came of asking all of them, in the order of the greeting.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chassis::log::Escaped;
 
-use crate::greeting::{Greeting, Said};
+use crate::greeting::Greeting;
 use crate::upstream::Failure;
+use crate::upstream::Said;
 
 /// Who was asked, what each said or why it did not, and the microseconds until then.
 pub(crate) fn greeting(host: &str, greeting: &Greeting) -> String {

@@ -20,7 +20,6 @@ use may::go;
 use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
 
 use crate::about::{LOG, USER_AGENT};
-use crate::greeting::Said;
 use crate::limits;
 use crate::line::{LineError, line};
 
@@ -40,6 +39,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.service, self.url, self.cause)
     }
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The leaf that was called.
+    pub(crate) service: &'static str,
+    pub(crate) line: Result<String, Failure>,
+    /// How long after the start of the greeting this was known.
+    pub(crate) elapsed: Duration,
 }
 
 /// A leaf to call.
