@@ -1,10 +1,10 @@
 //! `greeting`: a leaf that answers with a random greeting, `Hello (host)`.
 
 use chassis::Service;
-use chassis::leaf::{self, Leaf};
+use chassis::leaf::{self, Leaf, Settings};
 
 /// What its `main`, the mesh and the tests start.
-pub const SERVICE: Service<String> = leaf::service::<Words>();
+pub const SERVICE: Service<Settings> = leaf::service::<Words>();
 
 const GREETINGS: [&str; 4] = ["Hey", "Hi", "Hello", "Greetings"];
 

@@ -3,10 +3,10 @@
 mod names;
 
 use chassis::Service;
-use chassis::leaf::{self, Leaf};
+use chassis::leaf::{self, Leaf, Settings};
 
 /// What its `main`, the mesh and the tests start.
-pub const SERVICE: Service<String> = leaf::service::<Words>();
+pub const SERVICE: Service<Settings> = leaf::service::<Words>();
 
 struct Words;
 

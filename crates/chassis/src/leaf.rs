@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `connection` | the answers, and the end of a connection right behind the last one |
 //! | `answer` | what is answered, as the library writes it and as we do |
+//! | `fault` | what it does wrong on purpose |
 //! | `request` | where a request ends, and whether another may follow |
 //! | `turns` | whether a coroutine has waited |
 //! | `watch` | the limits in number, time and memory |
@@ -34,26 +35,30 @@
 //! - A failed accept (no files are left in the whole system): the library tries again at
 //!   once. Of its own files a leaf never runs out.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use may_minihttp::HttpServiceFactory;
 
 use crate::log::Log;
+use crate::settings::{self, Env, Invalid};
 use crate::shutdown::{self, Shutdown, Traffic};
-use crate::{Port, Service, port, runtime, settings};
+use crate::{Port, Service, port, runtime};
 
 mod answer;
 mod connection;
+mod fault;
 mod request;
 mod socket;
 mod turns;
 mod watch;
 
 use connection::Connection;
+use fault::Faults;
 use socket::Handles;
 use turns::{Moment, Turns};
 use watch::Watch;
@@ -76,7 +81,7 @@ use watch::Watch;
 ///     }
 /// }
 ///
-/// pub const SERVICE: Service<String> = leaf::service::<Farewell>();
+/// pub const SERVICE: Service<leaf::Settings> = leaf::service::<Farewell>();
 /// # assert_eq!(SERVICE.name, "farewell");
 /// ```
 pub trait Leaf {
@@ -91,15 +96,29 @@ pub trait Leaf {
     fn pick() -> &'static str;
 }
 
+/// What can be set.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who answers say they come from.
+    host: String,
+    faults: Faults,
+}
+
+impl Settings {
+    fn read(env: Env) -> Result<Self, Invalid> {
+        Ok(Self { host: settings::host(env)?, faults: Faults::read(env)? })
+    }
+}
+
 /// The service that answers `WORD (host)` on every path but `/health`.
 #[must_use]
-pub const fn service<L: Leaf>() -> Service<String> {
+pub const fn service<L: Leaf>() -> Service<Settings> {
     Service {
         name: L::NAME,
         version: L::VERSION,
         about: L::ABOUT,
-        variables: String::new,
-        settings: settings::host,
+        variables: || fault::HELP.into(),
+        settings: Settings::read,
         run: run::<L>,
     }
 }
@@ -107,13 +126,15 @@ pub const fn service<L: Leaf>() -> Service<String> {
 /// Serves until `shutdown` has drained it.
 ///
 /// The library cannot be told to stop listening: its listeners end with the process.
-fn run<L: Leaf>(host: String, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
+fn run<L: Leaf>(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     runtime::init()?;
     let log = Log::new(L::NAME);
     let shared = Arc::new(Shared {
         pick: L::pick,
-        host: format!(" ({host})").into(),
+        host: format!(" ({})", settings.host).into(),
+        faults: settings.faults,
         requests: AtomicU64::new(0),
+        delayed: AtomicUsize::new(0),
         shutdown: shutdown.clone(),
         handles: Handles::new()?,
         turns: Turns::start(),
@@ -124,12 +145,14 @@ fn run<L: Leaf>(host: String, ports: Vec<Port>, shutdown: &Shutdown) -> io::Resu
     }
     silence_the_library()?;
     let address = port::addresses(&ports);
-    log.event("start", &[("version", &L::VERSION), ("address", &address)]);
+    let start: [(&str, &dyn Display); 3] =
+        [("version", &L::VERSION), ("address", &address), ("fault", &shared.faults)];
+    log.event("start", if shared.faults.any() { &start } else { &start[..2] });
     shutdown.wait();
     log.event("drain", &[]);
     let requests = || shared.requests.load(Relaxed);
-    // An answer is written in the same turn of the worker its request is read in.
-    let traffic = || Traffic { requests: requests(), in_flight: 0 };
+    // Without a delay, an answer is written in the same turn of the worker its request is read in.
+    let traffic = || Traffic { requests: requests(), in_flight: shared.delayed.load(Relaxed) };
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
     log.event("stop", &[("requests", &requests()), ("quiet", &quiet)]);
     Ok(())
@@ -149,6 +172,9 @@ struct Shared {
     host: Box<str>,
     /// Words given. Health checks do not count: they would keep a drain from being quiet.
     requests: AtomicU64,
+    faults: Faults,
+    /// Requests whose answer a fault holds back.
+    delayed: AtomicUsize,
     shutdown: Shutdown,
     handles: Handles,
     turns: Turns,

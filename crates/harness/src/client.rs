@@ -2,11 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
 use crate::PATIENCE;
@@ -111,6 +113,13 @@ impl Client {
         let count = self.stream.fill_buf().map_or(0, <[u8]>::len);
         self.stream.consume(count);
         count
+    }
+
+    /// Whether there is something to read, or the end.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let mut ready = [PollFd::new(self.stream.get_ref().as_fd(), PollFlags::POLLIN)];
+        !self.stream.buffer().is_empty() || poll(&mut ready, PollTimeout::ZERO) != Ok(0)
     }
 
     /// Waits for the peer to close the connection, and panics if it sends something first, or

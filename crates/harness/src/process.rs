@@ -190,7 +190,7 @@ impl Process {
 }
 
 /// Where a service listens on IPv4, by the line it starts with.
-fn started_at(line: &str) -> SocketAddr {
+pub(crate) fn started_at(line: &str) -> SocketAddr {
     let start: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
     let addresses = start["address"].as_str().expect("an address in the start line");
     let first = addresses.split(", ").next().expect("one at least");

@@ -86,8 +86,9 @@ impl Connection {
         self.forget_what_is_written(&request);
         let (mut answer, last, body_follows) = match Framing::of(&request) {
             Ok(framing) => {
+                let answer = self.answer(&request);
                 let last = framing.last || self.shared.shutdown.begun();
-                (self.answer(&request), last, framing.body_follows)
+                (answer, last, framing.body_follows)
             }
             Err(refusal) => (refusal, true, false),
         };
@@ -117,12 +118,24 @@ impl Connection {
         } else if health && self.shared.shutdown.begun() {
             Answer::new(503, "Service Unavailable", "draining")
         } else if health {
-            Answer::ok("ok")
+            self.shared.faults.health().unwrap_or(Answer::ok("ok"))
         } else {
-            self.shared.requests.fetch_add(1, Relaxed);
-            Answer::word((self.shared.pick)())
+            self.word()
         };
         if head { answer.without_body() } else { answer }
+    }
+
+    /// A word, or what a fault makes of it.
+    fn word(&self) -> Answer {
+        let Shared { faults, requests, delayed, shutdown, pick, .. } = &*self.shared;
+        requests.fetch_add(1, Relaxed);
+        // Once the drain has begun nothing is held back: it would keep the drain from ending.
+        if let Some(delay) = faults.delay().filter(|_| !shutdown.begun()) {
+            delayed.fetch_add(1, Relaxed);
+            sleep(delay);
+            delayed.fetch_sub(1, Relaxed);
+        }
+        faults.answer().unwrap_or_else(|| Answer::word(pick()))
     }
 
     /// Writes what is unwritten, up to the last answer, and reads the body that follows the
@@ -160,10 +173,7 @@ impl Connection {
                 return self.shared.handles.drop_client(self.fd);
             }
             waits += 1;
-            coroutine::sleep(READ_WAIT);
-            // Back from the timers' thread to the worker's. To give way would not do: this one
-            // could be let go on before it has left its thread.
-            coroutine::yield_now();
+            sleep(READ_WAIT);
         }
     }
 
@@ -172,6 +182,14 @@ impl Connection {
             progress.store(progress.load(Relaxed).wrapping_add(1), Relaxed);
         }
     }
+}
+
+/// Holds this connection's coroutine up, and no other.
+fn sleep(time: Duration) {
+    coroutine::sleep(time);
+    // Back from the timers' thread to the worker's. To give way would not do: this one could be
+    // let go on before it has left its thread.
+    coroutine::yield_now();
 }
 
 impl HttpService for Connection {

@@ -32,7 +32,7 @@ const CLOSE_LOOK: Duration = Duration::from_millis(50);
 const MUCH_MEMORY: usize = 32 * 1024;
 
 /// How long a connection's first request may take, and a body.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be without a request: 6 minutes. Service Connect's proxy keeps
 /// an idle connection for five, and should be the one to close it.

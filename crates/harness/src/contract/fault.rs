@@ -1,0 +1,89 @@
+//! Promises of a leaf: what it does wrong with `FAULT`, and only with it.
+
+use nix::sys::signal::Signal;
+
+use super::{Binary, HOST};
+use crate::process::started_at;
+use crate::{Client, Process, get, run};
+
+impl Binary {
+    /// `FAULT` is off unless it is set, and a bad one ends the start.
+    pub fn refuses_a_bad_fault(&self) {
+        let remedy = "is no fault: set it to 20%503, 20%300ms or health, or to several with \
+                      commas (1% to 100%, a status from 500 to 599, 1ms to 5000ms)";
+        self.refuses("FAULT", "503", &format!(r#"FAULT="503" {remedy}"#));
+        let help = run(self.command().arg("--help")).stdout;
+        assert!(help.contains("\n  FAULT "), "{help}");
+        let process = Process::start(self.command().env("PORT", "0"));
+        let start = process.line(|line| line.contains(r#""event":"start""#));
+        assert!(!start.contains("fault"), "{start}");
+    }
+
+    /// As many answers have a fault's status as it says, on connections that go on, and none
+    /// of those to health checks.
+    pub fn answers_with_a_fault(&self) {
+        let process = Process::start(self.command().env("PORT", "0").env("FAULT", "20%503"));
+        let start = process.line(|line| line.contains(r#""event":"start""#));
+        assert!(start.contains(r#","fault":"20%503""#), "{start}");
+        let mut client = Client::connect(started_at(&start));
+        let fault = "HTTP/1.1 503 Injected Fault\r\nServer: M\r\nDate: DATE\r\n\
+                     Content-Length: 48\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                     X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\r\n\
+                     injected fault: this leaf was started with FAULT";
+        let mut faults = 0;
+        for _ in 0..1000 {
+            let answer = client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").answer();
+            faults += usize::from(answer == fault);
+            assert!(answer == fault || answer.ends_with(&format!(" ({HOST})")), "{answer}");
+            let health = client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").answer();
+            assert!(health.ends_with("\r\n\r\nok"), "{health}");
+        }
+        // 200, give or take eight standard deviations of 12.6.
+        assert!((100..300).contains(&faults), "{faults} of 1,000 answers");
+    }
+
+    /// `health` makes its health check fail, and nothing else.
+    pub fn is_unwell_on_purpose(&self) {
+        let (_process, address) = Process::serve(self.command().env("FAULT", "health"));
+        let text = "injected fault: this leaf was started with FAULT";
+        assert_eq!(get(address, "/health"), (503, text.into()));
+        assert_eq!(get(address, "/").0, 200);
+        let port = address.port().to_string();
+        let check = run(self.command().arg("healthcheck").env("PORT", port));
+        assert_eq!(check.code, Some(1));
+    }
+
+    /// A delayed answer keeps nobody waiting but those who asked, and a drain until it is given.
+    pub fn delays_an_answer(&self) {
+        let mut command = self.command();
+        let (mut process, address) = Process::serve(command.env("FAULT", "100%5000ms,100%500"));
+        let one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut delayed: Vec<_> = (0..10).map(|_| Client::connect(address)).collect();
+        for client in &mut delayed {
+            client.send(one);
+        }
+        // Others are answered meanwhile, in a row as well.
+        let mut other = Client::connect(address);
+        for _ in 0..10 {
+            other.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10));
+            for _ in 0..10 {
+                assert!(other.answer().ends_with("\r\n\r\nok"));
+            }
+        }
+        assert!(!delayed.iter().any(Client::has_input), "a delayed answer is there already");
+        process.signal(Signal::SIGTERM);
+        let _ = process.line(|line| line.contains(r#""event":"drain""#));
+        // What is asked now is not held back.
+        let answer = Client::connect(address).send(one).answer();
+        assert!(answer.starts_with("HTTP/1.1 500 Injected Fault\r\n"), "{answer}");
+        for client in &mut delayed {
+            let answer = client.answer();
+            assert!(answer.starts_with("HTTP/1.1 500 Injected Fault\r\n"), "{answer}");
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+            client.expect_end();
+        }
+        assert_eq!(process.wait().0.code(), Some(0));
+        let stop = process.line(|line| line.contains(r#""event":"stop""#));
+        assert!(stop.contains(r#""requests":"11","quiet":"true""#), "{stop}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Promises of a leaf: its limits, and that no client harms the others.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::Binary;
+use crate::{Client, PATIENCE, Process, eventually, get, run, with_files};
+
+impl Binary {
+    /// So many requests may come in one go, and no more: they all take memory.
+    pub fn bounds_a_row(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let mut client = Client::connect(address);
+        client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500));
+        for number in 1..=256 {
+            let answer = client.answer();
+            assert_eq!(answer.contains("\r\nConnection: close\r\n"), number == 256, "{number}");
+        }
+        client.expect_end();
+    }
+
+    /// Bad heads do not fill standard error, nor does it matter that nobody can be told.
+    pub fn outlives_its_standard_error(&self) {
+        for gone in [false, true] {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            let reader = (!gone).then_some(reader);
+            let (mut process, address) = Process::serve(self.command().stderr(writer));
+            for _ in 0..2000 {
+                Client::connect(address).send("GET /\r\n\r\n").expect_end();
+            }
+            assert_eq!(get(address, "/health"), (200, "ok".into()));
+            process.signal(Signal::SIGTERM);
+            assert_eq!(process.wait().0.code(), Some(0));
+            let mut written = String::new();
+            if let Some(mut reader) = reader {
+                reader.read_to_string(&mut written).expect("UTF-8");
+            }
+            assert_eq!(written, "");
+        }
+    }
+
+    /// More connections than it may open files: some are served, the others closed, and it
+    /// neither spins nor stays so.
+    pub fn has_files_left(&self) {
+        let (process, address) = Process::serve(&mut with_files(64, &self.command()));
+        let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+        let served = |client: &mut Client| {
+            let _ = client.try_send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.read_some() > 0
+        };
+        let count = clients.iter_mut().filter_map(|client| served(client).then_some(())).count();
+        assert!((10..64).contains(&count), "{count} of 100 connections were served");
+        // A leaf that is full is well.
+        let port = address.port().to_string();
+        let checked = run(self.command().arg("healthcheck").env("PORT", port));
+        assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
+
+        let (cpu, start) = (process.cpu_time(), Instant::now());
+        sleep(Duration::from_secs(1));
+        let used = process.cpu_time().saturating_sub(cpu);
+        assert!(used < start.elapsed() / 2, "it spins: {used:?} of CPU in {:?}", start.elapsed());
+
+        drop(clients);
+        eventually("it does not serve again", || {
+            Client::try_connect(address).is_some_and(|mut client| served(&mut client))
+        });
+    }
+
+    /// Who does not read the answers is dropped before they fill the memory.
+    pub fn drops_who_does_not_read(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let mut client = Client::connect(address);
+        let sent = (0..1200).take_while(|_| client.try_send(&requests).is_ok()).count();
+        assert!(sent < 1200, "it took {} KiB of requests", sent * requests.len() / 1024);
+        assert!(process.memory() < 32 * 1024, "{} KiB of memory", process.memory());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+    }
+
+    /// A head without an end is cut off before it fills the memory.
+    ///
+    /// The leaf looks at its memory every 50 ms, and late on a busy machine: a client that sends
+    /// as fast as it can may outrun it. This one sends 10 MiB a second at most, so
+    /// that a look late by seconds still finds it in time.
+    pub fn bounds_a_head(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let piece = "x".repeat(100 * 1024);
+        let mut client = Client::connect(address);
+        assert!(client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").answer().ends_with("ok"));
+        client.send("GET / HTTP/1.1\r\nX: ");
+        let take = |_: &i32| {
+            sleep(Duration::from_millis(10));
+            client.try_send(&piece).is_ok()
+        };
+        let sent = (0..2000).take_while(take).count();
+        assert!(sent < 2000, "it took {sent} times 100 KiB");
+        assert!(process.memory() < 256 * 1024, "{} KiB of memory", process.memory());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+    }
+
+    /// A connection without a request, and a request without its body, end after a while.
+    pub fn ends_who_is_too_slow(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let start = Instant::now();
+        let (mut silent, mut slow) = (Client::connect(address), Client::connect(address));
+        slow.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nbod");
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+        silent.expect_end();
+        let _ = slow.head();
+        assert!(slow.read_some() > 0, "it is answered");
+        assert_eq!(slow.read_some(), 0);
+        assert!(start.elapsed() < PATIENCE, "it is not closed");
+    }
+
+    /// Clients whose requests never cease do not keep others from being served.
+    pub fn is_fair(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let (answered, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let stream = TcpStream::connect(address).expect("connects");
+                let mut reader = stream.try_clone().expect("a second handle");
+                let (answered, done) = (&answered, &done);
+                scope.spawn(move || {
+                    // Large, so that few fill what the library reads in one go.
+                    let request =
+                        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(400));
+                    let requests = request.repeat(100);
+                    while !done.load(Relaxed) && (&stream).write_all(requests.as_bytes()).is_ok() {}
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                });
+                scope.spawn(move || {
+                    let mut buffer = [0; 16 * 1024];
+                    while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                        answered.fetch_add(count / 200, Relaxed);
+                    }
+                });
+            }
+            eventually("they get no answers", || answered.load(Relaxed) > 10_000);
+            let mut most = 0;
+            for _ in 0..20 {
+                let before = answered.load(Relaxed);
+                assert_eq!(get(address, "/health"), (200, "ok".into()));
+                most = most.max(answered.load(Relaxed) - before);
+            }
+            done.store(true, Relaxed);
+            assert!(most < 50_000, "{most} answers to others before one of ours");
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! Promises of every service: its command line, its settings, and its health check.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+
+use nix::sys::signal::Signal;
+
+use super::Binary;
+use crate::{Process, Traffic, get, run};
+
+impl Binary {
+    /// `--version` and `--help` answer; anything unknown is exit 2 and the usage.
+    pub fn has_a_command_line(&self) {
+        let version = run(self.command().arg("--version"));
+        assert_eq!(version.code, Some(0));
+        assert_eq!(version.stdout, format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION")));
+
+        let help = run(self.command().arg("--help"));
+        assert_eq!(help.code, Some(0));
+        for expected in [self.name, "healthcheck", "PORT", "HOSTNAME"] {
+            assert!(help.stdout.contains(expected), "{expected} is not in {}", help.stdout);
+        }
+        for variable in self.environment {
+            assert!(help.stdout.contains(variable.0), "{} is not in the help", variable.0);
+        }
+        for unknown in [&["--vresion"][..], &["help"], &["serve", "now"], &[""]] {
+            let refused = run(self.command().args(unknown));
+            assert_eq!(refused.code, Some(2), "{unknown:?}");
+            assert_eq!((refused.stdout.as_str(), &refused.stderr), ("", &help.stdout));
+        }
+    }
+
+    /// Its exit code is the same where standard error cannot be written.
+    pub fn fails_without_a_standard_error(&self) {
+        for (argument, port, code) in [("help", "0", 2), ("serve", "http", 78)] {
+            let (_, writer) = std::io::pipe().expect("a pipe");
+            let mut command = self.command();
+            let status = command.arg(argument).env("PORT", port).stderr(writer).status();
+            assert_eq!(status.expect("it starts").code(), Some(code));
+        }
+    }
+
+    /// A setting that is wrong is exit 78 and one line: variable, value, remedy.
+    pub fn refuses(&self, variable: &str, value: &str, line: &str) {
+        let refused = run(self.command().env(variable, value));
+        assert_eq!(refused.code, Some(78), "{variable}={value}");
+        assert_eq!(refused.stderr, format!("{}: {line}\n", self.name));
+        assert_eq!(refused.stdout, "");
+    }
+
+    /// The one setting that all have.
+    pub fn refuses_a_bad_port(&self) {
+        let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
+        self.refuses("PORT", "http", line);
+    }
+
+    /// The version is a word, if it is set.
+    pub fn refuses_a_bad_version(&self) {
+        let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+        self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
+    }
+
+    /// A port in use is exit 1, the address and the remedy, also when a service like it has it.
+    pub fn refuses_a_port_in_use(&self) {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        let (_other, address) = Process::serve(&mut self.command());
+        for port in [port, address.port()] {
+            let refused = run(self.command().env("PORT", port.to_string()));
+            let address = format!("0.0.0.0:{port}");
+            let start = format!("{}: PORT={port}: cannot listen on {address}: ", self.name);
+            let remedy = ": end what listens there, or set PORT to another\n";
+            assert_eq!(refused.code, Some(1));
+            assert!(refused.stderr.starts_with(&start), "{}", refused.stderr);
+            assert!(refused.stderr.ends_with(remedy), "{}", refused.stderr);
+            assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+        }
+    }
+
+    /// It listens on IPv6 too, where there is IPv6.
+    pub fn speaks_ipv6(&self) {
+        let localhost = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        if let Err(error) = TcpListener::bind((localhost, 0)) {
+            return crate::say(&format!("{} is not asked over IPv6: {error}", self.name));
+        }
+        let (_process, address) = Process::serve(&mut self.command());
+        assert_eq!(get(SocketAddr::new(localhost, address.port()), "/health"), (200, "ok".into()));
+    }
+
+    /// `healthcheck` is exit 0 or 1 and one line that says why.
+    pub fn checks_its_own_health(&self) {
+        let (mut process, address) = Process::serve(&mut self.command());
+        let check = || {
+            let once =
+                || run(self.command().arg("healthcheck").env("PORT", address.port().to_string()));
+            // It gives up after 1.5 s, which a busy machine may need now and then.
+            (0..10)
+                .map(|_| once())
+                .find(|check| !check.stderr.contains("timeout"))
+                .unwrap_or_else(once)
+        };
+        let url = format!("http://127.0.0.1:{}/health", address.port());
+        let healthy = check();
+        assert_eq!(healthy.code, Some(0));
+        assert_eq!(healthy.stdout, format!("healthy: {url} answers 200\n"));
+
+        let traffic = Traffic::start(address);
+        process.signal(Signal::SIGTERM);
+        let _ = process.line(|line| line.contains(r#""event":"drain""#));
+        let draining = check();
+        drop(traffic);
+        assert_eq!(draining.code, Some(1));
+        let line = format!("{}: unhealthy: {url} answers 503 Service Unavailable\n", self.name);
+        assert_eq!(draining.stderr, line);
+
+        process.wait();
+        let gone = check();
+        assert_eq!(gone.code, Some(1));
+        let start = format!("{}: unhealthy: {url}: ", self.name);
+        assert!(gone.stderr.starts_with(&start) && gone.stderr.lines().count() == 1);
+    }
+}
