@@ -57,7 +57,12 @@ impl Drop for Folder {
 
 impl Mesh {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let arguments = [&["--json", "--port", "0"], arguments].concat();
+        Self::start_at("0", arguments)
+    }
+
+    /// With the load balancer at this port.
+    pub(crate) fn start_at(port: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["--json", "--port", port], arguments].concat();
         let process = Process::start(command().args(arguments));
         let up = event(&process, |event| event["event"] == "up");
         let front = up["address"].as_str().unwrap().parse().unwrap();
