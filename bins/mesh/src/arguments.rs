@@ -11,6 +11,7 @@ use envoy_config::Connect;
 
 use crate::child::ServiceProgram;
 use crate::control::Ask;
+use crate::load;
 use crate::output::Output;
 use crate::task::MAX_TASKS;
 
@@ -32,6 +33,8 @@ pub(crate) enum Action {
     Run(Options),
     /// To ask the mesh with this port, or the only one.
     Ask(Option<u16>, Ask),
+    /// To put load on a URL, or on that mesh.
+    Load(Option<u16>, load::Options),
     /// To be a process of a mesh.
     Be(Child),
     /// To say something, and that is all.
@@ -97,6 +100,8 @@ fn connect_parser() -> impl TypedValueParser<Value = Connect> {
 enum Command {
     #[command(flatten)]
     Ask(Ask),
+    /// Ask for greetings all the time, and say how many came, how fast, and from whom
+    Load(load::Options),
     #[command(flatten)]
     Be(Child),
 }
@@ -133,6 +138,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
     };
     Ok(match line.command {
         Some(Command::Ask(ask)) => Action::Ask(line.options.port, ask),
+        Some(Command::Load(options)) => Action::Load(line.options.port, options),
         Some(Command::Be(child)) => Action::Be(child),
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
             return Err("--connect tcp is for --proxy envoy".to_owned());

@@ -10,6 +10,7 @@
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
 //! | `control` | what another terminal asks of it |
+//! | `load` | greetings asked for from many connections at once, and what became of them |
 //! | `task` | what a task is called, and its variables |
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process is, a task or an Envoy, and what its log tells |
@@ -30,6 +31,7 @@ mod control;
 mod engine;
 mod envoy;
 mod event;
+mod load;
 mod lock;
 mod loopback;
 mod mesh;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     match arguments::parse(std::env::args_os()) {
         Ok(Action::Run(options)) => exit_code(smol::block_on(run(options))),
         Ok(Action::Ask(port, ask)) => say(control::ask(port, &ask)),
+        Ok(Action::Load(port, options)) => say(load::run(options, || control::front(port))),
         Ok(Action::Be(Child::Task { service, ip })) => child::serve(service, ip),
         Ok(Action::Be(Child::Envoy { executable, configuration })) => {
             say(Err(child::become_envoy(&executable, &configuration).to_string()))

@@ -1,6 +1,7 @@
 //! Asks a mesh that runs.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -34,6 +35,15 @@ pub(crate) fn ask(port: Option<u16>, ask: &Ask) -> Result<String, String> {
     };
     let exchanged: std::io::Result<_> = { exchange }();
     exchanged.map_err(|error| words("did not answer", &error))?
+}
+
+/// Where the application of the mesh with this port, or of the only one, takes requests.
+///
+/// # Errors
+///
+/// It is not clear which mesh is meant.
+pub(crate) fn front(port: Option<u16>) -> Result<SocketAddr, String> {
+    which(port).map(|port| (Ipv4Addr::LOCALHOST, port).into())
 }
 
 /// The port of the mesh that is meant.

@@ -18,5 +18,5 @@ mod place;
 mod server;
 
 pub(crate) use ask::Ask;
-pub(crate) use client::ask;
+pub(crate) use client::{ask, front};
 pub(crate) use server::Server;

@@ -21,6 +21,7 @@ with_both_engines! {
     a_blue_green_release_under_load_costs_no_greeting,
     a_blue_green_release_is_rolled_back,
     a_task_is_stopped_started_and_killed,
+    a_task_is_given_a_fault_and_loses_it,
 }
 
 /// The makers of some greetings: greeters, greetings, names.
@@ -141,6 +142,22 @@ fn a_task_is_stopped_started_and_killed(engine: &[&str]) {
     mesh.is_up_again("name-1");
     assert_eq!(mesh.status()["name-1"]["pid"], mesh.tasks["name-1"].as_raw());
     assert_eq!(get(mesh.front, "/").0, 200);
+}
+
+/// It is replaced under load, by a task with the variable and by one without.
+fn a_task_is_given_a_fault_and_loses_it(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
+    let (load, start) = (Load::start(mesh.front), Instant::now());
+    let mut pids = BTreeSet::from([mesh.tasks["name-1"].as_raw().into()]);
+    for (fault, expected) in [("10%10ms", json!("10%10ms")), ("none", json!(null))] {
+        load.goes_on_for(100);
+        assert_eq!(mesh.ask(&["fault", "name-1", fault]), "name-1 is replaced\n");
+        let task = &mesh.status()["name-1"];
+        assert_eq!(task["fault"], expected);
+        assert!(pids.insert(task["pid"].as_i64().unwrap()), "the same process");
+    }
+    load.goes_on_for(100);
+    load.was_flawless(start);
 }
 
 #[test]

@@ -4,5 +4,6 @@ mod application;
 mod browser;
 mod control;
 mod envoy;
+mod load;
 mod proxies;
 mod running;

@@ -1,0 +1,55 @@
+//! When a request is due.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+
+/// Shared by all who ask.
+pub(super) struct Pace {
+    start: Instant,
+    time: Duration,
+    /// Requests a second; `None` for as many as are answered.
+    rate: Option<u32>,
+    taken: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Pace {
+    /// From now on, for so long.
+    pub(super) fn start(rate: Option<u32>, time: Duration) -> Self {
+        Self { start: Instant::now(), time, rate, taken: 0.into(), sent: 0.into() }
+    }
+
+    /// Waits for the next request: when it is due, which may be past; `None` at the end.
+    pub(super) async fn next(&self) -> Option<Instant> {
+        let end = self.start + self.time;
+        let due = match self.rate {
+            None => Instant::now(),
+            Some(rate) => {
+                let after = self.taken.fetch_add(1, Relaxed) * 1_000_000_000 / u64::from(rate);
+                self.start + Duration::from_nanos(after)
+            }
+        };
+        if due < end {
+            Timer::at(due).await;
+        }
+        if due >= end || Instant::now() >= end {
+            return None;
+        }
+        self.sent.fetch_add(1, Relaxed);
+        Some(due)
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Requests that were due, but had no free connection before the end.
+    pub(super) fn never_sent(&self) -> u64 {
+        let Some(rate) = self.rate else { return 0 };
+        let time = self.elapsed().min(self.time).as_nanos();
+        let due = (u128::from(rate) * time).div_ceil(1_000_000_000);
+        u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(self.sent.load(Relaxed))
+    }
+}
