@@ -93,6 +93,7 @@ macro_rules! test_every_promise_of_a_leaf {
             faulty_answers: answers_with_a_fault,
             faulty_health: is_unwell_on_purpose,
             delayed_answers: delays_an_answer,
+            delayed_row: delays_a_row_of_requests,
             slow_clients: ends_who_is_too_slow,
             fairness: is_fair,
         }

@@ -86,4 +86,23 @@ impl Binary {
         let stop = process.line(|line| line.contains(r#""event":"stop""#));
         assert!(stop.contains(r#""requests":"11","quiet":"true""#), "{stop}");
     }
+
+    /// What is asked in one go is answered once and in order, whichever of it is delayed.
+    pub fn delays_a_row_of_requests(&self) {
+        let (_process, address) = Process::serve(self.command().env("FAULT", "50%2ms"));
+        let row = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+        let last = "GET /health HTTP/1.0\r\n\r\n";
+        let mut clients: Vec<_> = (0..20).map(|_| Client::connect(address)).collect();
+        for client in &mut clients {
+            client.send(&row).send(format!("{row}{last}"));
+        }
+        for client in &mut clients {
+            for _ in 0..40 {
+                let answer = client.answer();
+                assert!(answer.ends_with(&format!(" ({HOST})")), "{answer}");
+            }
+            assert!(client.answer().ends_with("\r\n\r\nok"));
+            client.expect_end();
+        }
+    }
 }
