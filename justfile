@@ -89,6 +89,11 @@ format:
 clippy:
     cargo clippy --all-targets -- -D warnings
 
+# Check that the code's documentation has no broken link
+[group('test')]
+doc:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
 # Check the dependencies' licences, versions and sources
 [group('test'), no-exit-message]
 deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
@@ -285,7 +290,7 @@ ci: ci-code ci-images
 
 # Those of its steps that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy test new-service-test browser fuzz deny static static-sbom clients')
+ci-code: (_steps 'format clippy doc test new-service-test browser fuzz deny static static-sbom clients')
 
 # Those that need one
 [group('CI')]

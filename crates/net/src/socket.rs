@@ -195,7 +195,7 @@ impl Socket {
 
     /// When the first of the bytes came that are there to be read, on a socket that was
     /// connected from here: whoever reads several sockets in turn is late for all but one.
-    /// `None` if nothing is there, or the kernel does not tell: see [`arrival`].
+    /// `None` if nothing is there, or the kernel does not tell: see `arrival`.
     pub fn came(&self) -> Option<Instant> {
         arrival::of_next(&self.stream)
     }
