@@ -111,6 +111,35 @@ fn a_leaf_that_hangs_is_silent_alone() {
     browser.shows(cause, true);
 }
 
+/// A fault fails what it is told to, a delay is amber, and a release has its colour: all of it
+/// while the page is open, from another terminal.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn faults_and_releases_are_drawn() {
+    let mesh = Mesh::start(&[]);
+    let browser = open(&mesh);
+    mesh.ask(&["fault", "name-1", "100%500"]);
+    mesh.ask(&["fault", "greeting-1", "100%300ms"]);
+    // Each name task has every other call: four failures, one less than take a task out.
+    for _ in 0..8 {
+        browser.click("[data-ask='1']");
+    }
+    browser.shows("greetings.textContent", "4");
+    browser.shows("failed.textContent", "4");
+    let cause = "[...events.children].some(item => /name \\(http:.*\\): answered 500/.test(item.textContent))";
+    browser.shows(cause, true);
+    let slow = "[...document.querySelectorAll('.task:has(.slow) title')].map(t => t.textContent)";
+    browser.shows(slow, json!(["greeting-1"]));
+
+    mesh.ask(&["fault", "name-1", "none"]);
+    mesh.ask(&["release", "greeting", "green"]);
+    browser.run("rate.value = 50");
+    browser.click("#steady");
+    browser.shows("drawing.textContent.includes('green 100 %')", true);
+    browser.click("#stop");
+    browser.shows("failed.textContent", "4");
+}
+
 /// Through the load balancer and a sidecar come more headers than a leaf would take.
 #[test]
 #[ignore = "needs chromium, chromedriver and Envoy: just browser"]
