@@ -22,6 +22,7 @@ with_both_engines! {
     a_blue_green_release_is_rolled_back,
     a_task_is_stopped_started_and_killed,
     a_task_is_given_a_fault_and_loses_it,
+    a_task_that_always_fails_is_taken_out,
 }
 
 /// The makers of some greetings: greeters, greetings, names.
@@ -156,6 +157,18 @@ fn a_task_is_given_a_fault_and_loses_it(engine: &[&str]) {
         assert_eq!(task["fault"], expected);
         assert!(pids.insert(task["pid"].as_i64().unwrap()), "the same process");
     }
+    load.goes_on_for(100);
+    load.was_flawless(start);
+}
+
+/// A 503 is tried again on another task: no greeting is lost. After five, nobody asks there.
+fn a_task_that_always_fails_is_taken_out(engine: &[&str]) {
+    let mesh = Mesh::start(engine);
+    let (load, start) = (Load::start(mesh.front), Instant::now());
+    assert_eq!(mesh.ask(&["fault", "name-1", "100%503"]), "name-1 is replaced\n");
+    let is_out = |task: &str| mesh.status()[task]["ejected_by"] != json!([]);
+    eventually("name-1 is not taken out", || is_out("name-1"));
+    assert!(!is_out("name-2"));
     load.goes_on_for(100);
     load.was_flawless(start);
 }
