@@ -179,7 +179,9 @@ impl<E: Engine> Orchestrator<E> {
         if let Some(surplus) = tasks.get(count..) {
             self.remove(surplus).await;
         } else {
-            let mut variables = self.variables(tasks[0])?;
+            // None is left once the mesh ends.
+            let first = *tasks.first().ok_or_else(|| "the mesh ends".to_owned())?;
+            let mut variables = self.variables(first)?;
             // A fault is one task's.
             variables.fault = None;
             let new = self.free(service).take(count - tasks.len()).collect::<Vec<_>>();
@@ -190,6 +192,11 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Replaces a task by one with this `FAULT`, or with none.
     pub(crate) async fn fault(&self, task: Task, fault: Option<String>) -> Result<String, String> {
+        if task.service.kind == Kind::Edge {
+            let leaves: Vec<_> = LEAVES.iter().map(|leaf| leaf.name).collect();
+            let leaves = leaves.join(", ");
+            return Err(format!("{task} knows no faults: give a task of one of {leaves}"));
+        }
         let _changing = self.changing.lock().await;
         let variables = Variables { fault, ..self.variables(task)? };
         self.replace(task, variables).await?;

@@ -216,6 +216,10 @@ impl Supervisor {
             match report {
                 Some(Report::Listening(address)) => {
                     future::or(listening(address), closed(&self.stop)).await;
+                    // One that is to end takes nothing any more: another may have its place.
+                    if self.stop.is_closed() {
+                        continue;
+                    }
                     *lock(&self.place) = Some((address, pid));
                     (self.register)(Registration::Up(address));
                     let again = self.has_started.swap(true, Relaxed);

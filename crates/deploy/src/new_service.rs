@@ -20,7 +20,7 @@ const COPIED: [&str; 6] = [
     "copilot/greeting-service/overrides/cfn.patches.yml",
 ];
 
-/// Files in which each line with this text is repeated for the new leaf.
+/// Files in which each line that begins so is repeated for the new leaf.
 const LISTED: [(&str, &str); 4] = [
     ("Cargo.toml", "greeting = { path = "),
     ("bins/mesh/Cargo.toml", "greeting.workspace = true"),
@@ -78,6 +78,9 @@ fn check(name: &str) -> io::Result<()> {
             "give a name of {LONGEST} lower-case letters and digits at most, a letter first"
         ));
     }
+    if ["from", "error"].contains(&name) {
+        return refused("greeter's JSON has a key of this name".to_owned());
+    }
     let lock = read("Cargo.lock")?;
     if lock.lines().any(|line| line == format!("name = \"{name}\"")) {
         return refused("a package has this name: see Cargo.lock".to_owned());
@@ -108,14 +111,18 @@ fn capitalized(name: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// A file with each line that has `text` repeated for the new leaf.
+/// A file with each line that begins with `text` repeated for the new leaf.
 fn repeat_lines(path: &str, text: &str, names: &[String; 3]) -> io::Result<String> {
     let old = read(path)?;
     if !old.contains(text) {
         return Err(unknown(path, text));
     }
     let repeat = |line: &str| {
-        if line.contains(text) { format!("{line}{}", rename(line, names)) } else { line.to_owned() }
+        if line.starts_with(text) {
+            format!("{line}{}", rename(line, names))
+        } else {
+            line.to_owned()
+        }
     };
     Ok(old.split_inclusive('\n').map(repeat).collect())
 }
@@ -187,6 +194,7 @@ mod tests {
             ("fare-well", "lower-case letters and digits"),
             ("Farewell", "lower-case letters and digits"),
             (&"a".repeat(LONGEST + 1), "lower-case letters and digits"),
+            ("error", "greeter's JSON has a key of this name"),
             ("greeter", "a package has this name"),
             ("http", "a package has this name"),
             ("type", "it is a Rust keyword"),

@@ -39,7 +39,11 @@ fn folder() -> io::Result<PathBuf> {
         None => std::env::temp_dir().join(format!("mesh-{user}")),
     };
     let failed = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot use {}: {error}", path.display()))
+        let text = format!(
+            "cannot use {}: {error}: set XDG_RUNTIME_DIR to a folder of yours, or unset it",
+            path.display()
+        );
+        io::Error::new(error.kind(), text)
     };
     match DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),

@@ -183,6 +183,10 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
         ("kill name", "name names no task: give a service and a number, as in name-1"),
         ("kill name-01", "name-01 names no task: give a service and a number, as in name-1"),
         ("stop name-2", "there is no name-2: give one of name-1"),
+        (
+            "fault greeter-1 10%503",
+            "greeter-1 knows no faults: give a task of one of greeting, name",
+        ),
         ("fault name-7 none", "there is no name-7: give one of name-1"),
         ("promote name", "name has no blue-green release: mesh release name VERSION --blue-green"),
     ] {
