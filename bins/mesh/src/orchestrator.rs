@@ -235,7 +235,7 @@ impl<E: Engine> Orchestrator<E> {
         let (name, header) = (service.name, envoy_config::policy::TEST_HEADER);
         Ok(format!(
             "{name} has test traffic at {}: curl -H '{header}: 1' http://{}; \
-             then mesh promote {name}, or mesh rollback {name}",
+             then cargo mesh promote {name}, or cargo mesh rollback {name}",
             names(&green),
             self.front
         ))
@@ -308,7 +308,7 @@ impl<E: Engine> Orchestrator<E> {
         if green.is_empty() {
             let name = service.name;
             return Err(format!(
-                "{name} has no blue-green release: mesh release {name} VERSION --blue-green"
+                "{name} has no blue-green release: cargo mesh release {name} VERSION --blue-green"
             ));
         }
         Ok((blue, green))
@@ -319,7 +319,7 @@ impl<E: Engine> Orchestrator<E> {
         match self.released(service) {
             Err(_) => Ok(()),
             Ok(_) => Err(format!(
-                "{name} has a blue-green release: mesh promote {name}, or mesh rollback {name}"
+                "{name} has a blue-green release: cargo mesh promote {name}, or cargo mesh rollback {name}"
             )),
         }
     }

@@ -188,7 +188,10 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
             "greeter-1 knows no faults: give a task of one of greeting, name",
         ),
         ("fault name-7 none", "there is no name-7: give one of name-1"),
-        ("promote name", "name has no blue-green release: mesh release name VERSION --blue-green"),
+        (
+            "promote name",
+            "name has no blue-green release: cargo mesh release name VERSION --blue-green",
+        ),
     ] {
         let refused = mesh.try_to_ask(&ask.split(' ').collect::<Vec<_>>());
         assert_eq!(refused.stderr, format!("mesh: {error}\n"));
@@ -203,7 +206,8 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
     mesh.ask(&["release", "name", "green", "--blue-green"]);
     for ask in ["scale name 2", "release name red", "release name red --blue-green"] {
         let refused = mesh.try_to_ask(&ask.split(' ').collect::<Vec<_>>()).stderr;
-        let error = "name has a blue-green release: mesh promote name, or mesh rollback name";
+        let error =
+            "name has a blue-green release: cargo mesh promote name, or cargo mesh rollback name";
         assert_eq!(refused, format!("mesh: {error}\n"));
     }
 }
