@@ -21,12 +21,15 @@
 //! | `overview` | what runs where |
 //! | `event` | what happens |
 //! | `output` | ... as it is told, to people or machines |
+//! | `connection` | a connection for HTTP requests |
+//! | `within` | a limit to how long something may take |
 //! | `loopback` | a port that only this machine reaches |
 //! | `lock` | locking what no holder leaves half-changed |
 
 mod arguments;
 mod built_in;
 mod child;
+mod connection;
 mod control;
 mod engine;
 mod envoy;
@@ -41,6 +44,7 @@ mod overview;
 mod program;
 mod supervisor;
 mod task;
+mod within;
 
 use std::fmt::Display;
 use std::io;

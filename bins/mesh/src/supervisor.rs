@@ -21,6 +21,7 @@ use crate::engine::{Register, Registration};
 use crate::event::Event;
 use crate::lock::lock;
 use crate::program::{Program, Report};
+use crate::within::within;
 
 /// A dead process's first wait; each further death in a row doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -84,12 +85,11 @@ impl Process {
     /// It ended, or does not listen in time: the words say why.
     pub(crate) fn is_up(&self) -> impl Future<Output = Result<(), String>> + Send + use<> {
         let first = self.first.clone();
-        let first = async move { first.recv().await.unwrap_or(Ok(())) };
-        let late = async {
-            smol::Timer::after(START_LIMIT).await;
-            Err(format!("it does not listen within {START_LIMIT:?}"))
-        };
-        future::or(first, late)
+        async move {
+            let first = async { first.recv().await.unwrap_or(Ok(())) };
+            let late = || Err(format!("it does not listen within {START_LIMIT:?}"));
+            within(START_LIMIT, first).await.unwrap_or_else(late)
+        }
     }
 
     /// Where it takes requests, and its process id, while it runs.

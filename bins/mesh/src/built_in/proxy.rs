@@ -22,6 +22,7 @@ use super::balance::Balance;
 use super::head::{self, remove_hop_by_hop};
 use super::target::NoAnswer;
 use crate::task::{Task, Traffic};
+use crate::within::within;
 
 /// The longest request body, in bytes: it is kept for the retries.
 const MAX_BODY: usize = 1024 * 1024;
@@ -84,9 +85,10 @@ impl Proxy {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let mut answer = match self.receive(request).await {
             Ok(request) => {
-                let text = format!("{}: no answer within {REQUEST_TIMEOUT:?}", self.name);
-                let late = plain(StatusCode::GATEWAY_TIMEOUT, text);
-                within(REQUEST_TIMEOUT, self.forward(request), late).await
+                within(REQUEST_TIMEOUT, self.forward(request)).await.unwrap_or_else(|| {
+                    let text = format!("{}: no answer within {REQUEST_TIMEOUT:?}", self.name);
+                    plain(StatusCode::GATEWAY_TIMEOUT, text)
+                })
             }
             Err(refusal) => refusal,
         };
@@ -108,7 +110,7 @@ impl Proxy {
             return Err(plain(StatusCode::BAD_REQUEST, text.to_owned()));
         }
         let late = Err((StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"));
-        let body = within(RECEIVE, read(body), late).await;
+        let body = within(RECEIVE, read(body)).await.unwrap_or(late);
         let body = body.map_err(|(status, text)| plain(status, text.to_owned()))?;
         Ok(Request::from_parts(head, Full::new(body)))
     }
@@ -178,15 +180,6 @@ fn drop_if_deaf(stream: &TcpStream) {
         // Fails for what is no TCP socket.
         let _ = setsockopt(stream, TcpUserTimeout, &limit);
     }
-}
-
-/// What comes of it, or `late` when that takes longer.
-async fn within<T>(limit: Duration, work: impl Future<Output = T>, late: T) -> T {
-    let timeout = async {
-        smol::Timer::after(limit).await;
-        late
-    };
-    smol::future::or(work, timeout).await
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -1,7 +1,6 @@
 //! A task as a proxy sees it: an address, and connections kept open.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant};
 use envoy_config::policy;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response};
-use smol::Async;
-use smol_hyper::rt::FuturesIo;
 
+use crate::connection;
 use crate::lock::lock;
 use crate::task::{Task, Traffic};
+use crate::within::within;
 
 /// The longest answer that is passed on, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -123,7 +122,7 @@ impl Target {
     ) -> Result<Response<Full<Bytes>>, NoAnswer> {
         let mut connection = match self.take_idle(address) {
             Some(connection) => connection,
-            None => connect(address).await.map_err(|_| NoAnswer)?,
+            None => connect(address).await?,
         };
         let exchanged = exchange(&mut connection, request).await;
         let mut state = self.state();
@@ -159,17 +158,9 @@ impl Target {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<Connection> {
-    let timeout = async {
-        smol::Timer::after(policy::CONNECT_TIMEOUT).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    let stream = smol::future::or(Async::<TcpStream>::connect(address), timeout).await?;
-    stream.get_ref().set_nodelay(true)?;
-    let (sender, connection) = handshake(FuturesIo::new(stream)).await.map_err(io::Error::other)?;
-    // Ends when the sender is dropped or the task hangs up.
-    smol::spawn(connection).detach();
-    Ok(sender)
+async fn connect(address: SocketAddr) -> Result<Connection, NoAnswer> {
+    let opened = within(policy::CONNECT_TIMEOUT, connection::open(address)).await;
+    opened.and_then(Result::ok).ok_or(NoAnswer)
 }
 
 async fn exchange(

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use smol::{Async, Timer, future};
+use smol::{Async, Timer};
 
 use super::carry_out::carry_out;
 use super::place;
 use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
+use crate::within::within;
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 4 * 1024;
@@ -83,7 +84,7 @@ async fn converse<E: Engine>(
 ) -> io::Result<()> {
     let mut line = String::new();
     let mut lines = BufReader::new(stream.take(MAX_LINE));
-    let answer = match within(PATIENCE, lines.read_line(&mut line)).await {
+    let answer = match in_time(lines.read_line(&mut line)).await {
         Ok(_) => match serde_json::from_str(&line) {
             Ok(ask) => carry_out(mesh, ask).await,
             Err(error) => Err(format!("not understood: {error}")),
@@ -92,13 +93,9 @@ async fn converse<E: Engine>(
     };
     let mut line = serde_json::to_string(&answer)?;
     line.push('\n');
-    within(PATIENCE, stream.write_all(line.as_bytes())).await
+    in_time(stream.write_all(line.as_bytes())).await
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = async {
-        Timer::after(limit).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    future::or(work, late).await
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    within(PATIENCE, work).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }

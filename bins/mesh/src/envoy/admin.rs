@@ -6,8 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use smol::Async;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use smol::{Async, Timer, future};
+
+use crate::within::within;
 
 /// How long an Envoy may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,9 +47,5 @@ async fn get(admin: PathBuf, path: String) -> io::Result<String> {
         stream.take(MAX_ANSWER).read_to_string(&mut answer).await?;
         Ok(answer)
     };
-    let late = async {
-        Timer::after(PATIENCE).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    future::or(get, late).await
+    within(PATIENCE, get).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }

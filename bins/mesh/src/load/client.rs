@@ -1,19 +1,20 @@
 //! Asks on one connection.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode, Uri, header};
-use smol::{Async, Timer, future};
-use smol_hyper::rt::FuturesIo;
+use smol::Timer;
 
 use super::pace::Pace;
 use super::report::{Failure, Report};
+use crate::connection;
 use crate::lock::lock;
+use crate::within::within;
 
 /// The longest that is waited for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,11 +62,7 @@ impl Client {
     /// Asks whenever a request is due.
     pub(super) async fn run(mut self, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
-            let late = async {
-                Timer::after(TIMEOUT).await;
-                Err(Failure::Late(TIMEOUT))
-            };
-            let outcome = future::or(self.ask(), late).await;
+            let outcome = within(TIMEOUT, self.ask()).await.unwrap_or(Err(Failure::Late(TIMEOUT)));
             let failed = outcome.is_err();
             lock(&report).count(outcome, due.elapsed());
             if failed {
@@ -102,15 +99,8 @@ impl Client {
 async fn connect(authority: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
     let mut last = std::io::ErrorKind::NotFound.into();
     for address in smol::net::resolve(authority).await? {
-        match Async::<TcpStream>::connect(address).await {
-            Ok(stream) => {
-                stream.get_ref().set_nodelay(true)?;
-                let shaken = handshake(FuturesIo::new(stream)).await;
-                let (sender, connection) = shaken.map_err(std::io::Error::other)?;
-                // Ends when the sender is dropped or the other side hangs up.
-                smol::spawn(connection).detach();
-                return Ok(sender);
-            }
+        match connection::open(address).await {
+            Ok(connection) => return Ok(connection),
             Err(error) => last = error,
         }
     }
