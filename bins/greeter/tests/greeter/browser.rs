@@ -120,12 +120,17 @@ fn any_number_of_services_is_drawn() {
         let said = leaves.iter().map(|leaf| format!("a {leaf} ({leaf}-")).collect::<Vec<_>>();
         let line = browser.value("document.querySelector('#lines li').textContent");
         assert!(said.iter().all(|said| line.as_str().unwrap().contains(said)), "{line}");
-        for (width, height) in [(320, 640), (360, 740), (1280, 900), (1920, 1080)] {
-            browser.resize(width, height);
-            browser.shows("innerWidth", width);
-            browser.shows(DRAWN_APART, true);
-        }
+        drawn_apart_at(&browser, &[(320, 640), (360, 740), (1280, 900), (1920, 1080)]);
         assert_eq!(browser.console(), [""; 0]);
+    }
+}
+
+/// In windows of these sizes, no text stands on another or leaves its box.
+fn drawn_apart_at(browser: &Browser, sizes: &[(u32, u32)]) {
+    for &(width, height) in sizes {
+        browser.resize(width, height);
+        browser.shows("innerWidth", width);
+        browser.shows(DRAWN_APART, true);
     }
 }
 
@@ -258,11 +263,7 @@ fn whatever_the_hosts_are_called_they_are_text() {
         browser.shows(&format!("{ROWS}.map(row => row[1])"), cells.to_vec());
         browser.shows("document.querySelectorAll('script, img, b').length", 1);
 
-        for (width, height) in [(320, 640), (360, 740), (1920, 1080)] {
-            browser.resize(width, height);
-            browser.shows("innerWidth", width);
-            browser.shows(DRAWN_APART, true);
-        }
+        drawn_apart_at(&browser, &[(320, 640), (360, 740), (1920, 1080)]);
         assert_eq!(browser.console(), [""; 0]);
     }
 }
