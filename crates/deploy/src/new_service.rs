@@ -114,7 +114,7 @@ fn capitalized(name: &str) -> String {
 /// A file with each line that begins with `text` repeated for the new leaf.
 fn repeat_lines(path: &str, text: &str, names: &[String; 3]) -> io::Result<String> {
     let old = read(path)?;
-    if !old.contains(text) {
+    if !old.lines().any(|line| line.starts_with(text)) {
         return Err(unknown(path, text));
     }
     let repeat = |line: &str| {
