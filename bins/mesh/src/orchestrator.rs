@@ -373,14 +373,10 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Starts a task's program, which finds the services that it calls.
     fn start_application(&self, task: Task, variables: &Variables) -> Process {
-        let calls = match task.service.kind {
-            Kind::Edge => LEAVES,
-            Kind::Leaf => &[],
-        };
         let url = |leaf: &Service| {
             (leaf.variable, format!("http://{}", self.engine.upstream(task, *leaf)))
         };
-        let mut environment: Vec<_> = calls.iter().map(url).collect();
+        let mut environment: Vec<_> = task.service.calls().iter().map(url).collect();
         environment.extend(variables.version.clone().map(|version| ("VERSION", version)));
         environment.extend(variables.fault.clone().map(|fault| ("FAULT", fault)));
         let program = Program::Task { task, ip: self.engine.address(task), environment };

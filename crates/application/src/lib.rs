@@ -35,6 +35,15 @@ impl Service {
         SERVICES.iter().copied().find(|service| service.name == name)
     }
 
+    /// The services that it calls.
+    #[must_use]
+    pub const fn calls(self) -> &'static [Self] {
+        match self.kind {
+            Kind::Edge => LEAVES,
+            Kind::Leaf => &[],
+        }
+    }
+
     /// The name of one of its tasks, which are counted from 1: `name-2`.
     #[must_use]
     pub fn task(self, number: usize) -> String {

@@ -110,9 +110,8 @@ fn image(service: &Service) -> String {
 fn task(service: &Service, number: usize) -> String {
     let (name, task) = (service.name, service.task(number));
     let sidecar = if *service == EDGE { name } else { "leaf" };
-    let calls = if *service == EDGE { LEAVES } else { &[] };
     let mut environment = format!("HOSTNAME: {task}, PORT: {APPLICATIONS}");
-    for leaf in calls {
+    for leaf in service.calls() {
         // Writing to a String cannot fail.
         let _ = write!(environment, ", {}: \"{}\"", leaf.variable, leaf.url);
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use application::{Kind, LEAVES, SERVICES, Service};
+use application::{SERVICES, Service};
 
 use crate::task::Task;
 
@@ -18,8 +18,7 @@ pub(super) fn virtual_address(greeter: Task, leaf: Service) -> IpAddr {
 
 /// All addresses that belong to a task.
 pub(super) fn all_of(task: Task) -> impl Iterator<Item = IpAddr> {
-    let called = if task.service.kind == Kind::Edge { LEAVES } else { &[] };
-    let others = called.iter().map(move |leaf| virtual_address(task, *leaf));
+    let others = task.service.calls().iter().map(move |leaf| virtual_address(task, *leaf));
     std::iter::once(own_address(task)).chain(others)
 }
 

@@ -28,7 +28,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use application::{EDGE, Kind, LEAVES, Service};
+use application::{EDGE, Kind, Service};
 use chassis::Port;
 use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 
@@ -92,16 +92,14 @@ impl Envoy {
         let at = SocketAddr::new(own_address(task), self.port);
         let application = Endpoints::File(self.folder.application(task));
         let mut listeners = vec![Listener::inbound(at, application)];
-        if task.service.kind == Kind::Edge {
-            listeners.extend(LEAVES.iter().map(|&leaf| {
-                let tasks = self.tasks(leaf, Traffic::Production);
-                let listener = Listener::outbound(leaf, self.upstream(task, leaf), tasks);
-                match self.connect {
-                    Connect::Http => listener.with_test(self.tasks(leaf, Traffic::Test)),
-                    Connect::Tcp => listener,
-                }
-            }));
-        }
+        listeners.extend(task.service.calls().iter().map(|&leaf| {
+            let tasks = self.tasks(leaf, Traffic::Production);
+            let listener = Listener::outbound(leaf, self.upstream(task, leaf), tasks);
+            match self.connect {
+                Connect::Http => listener.with_test(self.tasks(leaf, Traffic::Test)),
+                Connect::Tcp => listener,
+            }
+        }));
         self.bootstrap(task.to_string(), listeners)
     }
 
