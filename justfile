@@ -178,7 +178,7 @@ _musl ARCHITECTURES:
 size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
     #!/usr/bin/env bash
     set -euo pipefail
-    built=$(.cargo/static x86_64-unknown-linux-musl --config profile.release.strip=false --target-dir target/size)
+    built=$(CARGO_TARGET_DIR=target/size .cargo/static x86_64-unknown-linux-musl --config profile.release.strip=false)
     for file in $built; do
         echo "${file##*/}:"
         # A symbol's crate is the first part of its path; what has no path is C.
