@@ -77,6 +77,7 @@ macro_rules! test_every_promise {
 macro_rules! test_every_promise_of_a_leaf {
     ($binary:expr) => {
         $crate::test_every_promise! { $binary =>
+            turns: waits_for_its_turn,
             header_limit: takes_sixteen_headers,
             malformed_requests: hangs_up_without_an_answer,
             last_answer: ends_behind_an_answer,

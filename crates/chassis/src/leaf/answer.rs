@@ -8,12 +8,9 @@ use may_minihttp::Response;
 const CLOSE: &str = "Connection: close";
 const ALLOW: &str = "Allow: GET, HEAD";
 
-/// The headers of every answer, behind those two.
-const HEADERS: [&str; 3] = [
-    "Content-Type: text/plain; charset=utf-8",
-    "X-Content-Type-Options: nosniff",
-    "Cache-Control: no-store",
-];
+/// Of every answer, behind those two. It has no more headers, unlike greeter's, which browsers
+/// read: a leaf is asked by greeter only, which reads none, and each costs every proxy between.
+const CONTENT_TYPE: &str = "Content-Type: text/plain; charset=utf-8";
 
 /// An answer. Small, for those of a row of requests are remembered.
 #[derive(Clone, Copy)]
@@ -59,9 +56,7 @@ impl Answer {
         if self.status == 405 {
             response.header(ALLOW);
         }
-        for header in HEADERS {
-            response.header(header);
-        }
+        response.header(CONTENT_TYPE);
         let body = response.body_mut();
         for part in self.body(host) {
             body.extend_from_slice(part.as_bytes());
@@ -80,7 +75,7 @@ impl Answer {
         );
         let close = self.last.then_some(CLOSE);
         let allow = (self.status == 405).then_some(ALLOW);
-        for header in close.into_iter().chain(allow).chain(HEADERS) {
+        for header in close.into_iter().chain(allow).chain([CONTENT_TYPE]) {
             out.push_str("\r\n");
             out.push_str(header);
         }

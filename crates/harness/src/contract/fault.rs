@@ -27,8 +27,7 @@ impl Binary {
         assert!(start.contains(r#","fault":"20%503""#), "{start}");
         let mut client = Client::connect(started_at(&start));
         let fault = "HTTP/1.1 503 Injected Fault\r\nServer: M\r\nDate: DATE\r\n\
-                     Content-Length: 48\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                     X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\r\n\
+                     Content-Length: 48\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
                      injected fault: this leaf was started with FAULT";
         let mut faults = 0;
         for _ in 0..1000 {

@@ -1,5 +1,7 @@
 //! Promises of a leaf: what it answers, and where a connection ends.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
 use super::{Binary, HOST};
@@ -13,8 +15,7 @@ impl Binary {
         let head = |status: &str, length: usize, extra: &str| {
             format!(
                 "HTTP/1.1 {status}\r\nServer: M\r\nDate: DATE\r\nContent-Length: {length}\r\n{extra}\
-                 Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
-                 Cache-Control: no-store\r\n\r\n"
+                 Content-Type: text/plain; charset=utf-8\r\n\r\n"
             )
         };
         let mut ask = |request: &str| client.send(request).answer();
@@ -74,6 +75,22 @@ impl Binary {
             assert_eq!(client.send(request).answer(), head("200 Ok", 2, close) + "ok");
             client.expect_end();
         }
+    }
+
+    /// Its threads wait for a turn: Linux's `SCHED_BATCH`, field 41 of their stat file
+    /// (`proc_pid_stat(5)`).
+    pub fn waits_for_its_turn(&self) {
+        let (process, _) = Process::serve(&mut self.command());
+        let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("it lives");
+        let policies = threads.map(|thread| {
+            let stat = thread.expect("a thread").path().join("stat");
+            let stat = fs::read_to_string(stat).expect("it lives");
+            // The second field, its name in brackets, may hold blanks.
+            let rest = stat.rsplit(") ").next().expect("fields behind the name");
+            rest.split(' ').nth(41 - 3).expect("a policy").to_owned()
+        });
+        let batch = policies.filter(|policy| policy == "3").count();
+        assert!(batch > 2, "{batch} of its threads do");
     }
 
     /// Sixteen request headers get an answer, the seventeenth none: the library's limit,
