@@ -4,6 +4,9 @@
 //! coroutine whose deadline has passed, and the coroutine asks the deadline why it woke. In an
 //! idle process this thread sleeps.
 //!
+//! A deadline never passes early. It passes late by [`TOGETHER`] at most, and only where others
+//! passed just before it: 9,000 clients that are all too slow must not wake the thread 9,000 times.
+//!
 //! may has timers of its own, but they cut a wait to whole milliseconds, and 0 means no limit; a
 //! coroutine continues on the timers' thread; and the timers for I/O wake an idle worker a
 //! hundred times a second.
@@ -19,17 +22,31 @@ use std::time::{Duration, Instant};
 use may::coroutine::{self, Coroutine};
 use may::io::{CoIo, WaitIo, WaitIoWaker};
 
+/// Deadlines that follow one another more closely pass together. The shortest limit, for
+/// connecting to an upstream's next address, is twenty times as long. So the thread looks at most
+/// 200 times a second, however many deadlines pass.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// All deadlines, and the thread that watches them. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Deadlines(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The timers, by the time at which the thread looks at them. Each stands here once at most,
-    /// and never later than its deadline.
-    queue: Mutex<BTreeMap<Key, Arc<Timer>>>,
+    queue: Mutex<Queue>,
     ids: AtomicU64,
     thread: OnceLock<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The timers, by the time at which the thread looks at them. Each stands here once at most,
+    /// and never later than its deadline.
+    timers: BTreeMap<Key, Arc<Timer>>,
+    /// The thread looks at the timers at this time, if not sooner. `None` while it sleeps until
+    /// it is woken. It may be the time of a timer that has gone since: one look for nothing costs
+    /// less than a wake-up for each timer that comes.
+    looks_at: Option<Instant>,
 }
 
 /// The time, and the timer's number, because two timers may have the same time.
@@ -75,14 +92,17 @@ impl Deadlines {
     ///
     /// The system has no thread left.
     pub fn start() -> io::Result<Self> {
+        Self::start_as("deadlines")
+    }
+
+    fn start_as(name: &str) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             ids: AtomicU64::new(0),
             thread: OnceLock::new(),
         });
         let watching = shared.clone();
-        let handle =
-            thread::Builder::new().name("deadlines".into()).spawn(move || watching.run())?;
+        let handle = thread::Builder::new().name(name.into()).spawn(move || watching.run())?;
         // Set once, here: the cell is empty.
         let _ = shared.thread.set(handle.thread().clone());
         Ok(Self(shared))
@@ -146,7 +166,7 @@ impl Drop for Deadline {
         let mut state = self.timer.state();
         state.at = None;
         if let Some(queued) = state.queued.take() {
-            self.shared.queue().remove(&(queued, self.timer.id));
+            self.shared.queue().timers.remove(&(queued, self.timer.id));
         }
     }
 }
@@ -174,39 +194,53 @@ impl fmt::Debug for Waiter {
 
 impl Shared {
     // A timer's state is locked before the queue, never after it.
-    fn queue(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Timer>>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the timer into the queue, and removes it from a later place. If the timer is now the
-    /// first, the thread has to look at it sooner.
+    /// Puts the timer into the queue, and removes it from a later place. Wakes the thread if it
+    /// would look at the timer too late.
     fn enqueue(&self, timer: &Arc<Timer>, state: &mut Wait, at: Instant) {
         let mut queue = self.queue();
         if let Some(later) = state.queued.replace(at) {
-            queue.remove(&(later, timer.id));
+            queue.timers.remove(&(later, timer.id));
         }
-        let key = (at, timer.id);
-        queue.insert(key, timer.clone());
-        if queue.first_key_value().is_some_and(|(first, _)| *first == key)
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
+        queue.timers.insert((at, timer.id), timer.clone());
+        if queue.looks_at.is_none_or(|looks_at| at < looks_at) {
+            // It looks at once; those that come meanwhile need not wake it again.
+            queue.looks_at = Some(at);
+            if let Some(thread) = self.thread.get() {
+                thread.unpark();
+            }
         }
     }
 
     fn run(&self) {
+        // Until then it rests, if the next deadline is not later: others have just passed.
+        let mut rests_until = Instant::now();
         loop {
             let now = Instant::now();
             let mut queue = self.queue();
-            match queue.first_key_value().map(|(&(at, _), _)| at) {
+            match queue.timers.first_key_value().map(|(&(at, _), _)| at) {
                 Some(at) if at <= now => {
-                    let first = queue.pop_first();
+                    let first = queue.timers.pop_first();
                     drop(queue);
                     if let Some(((queued, _), timer)) = first {
                         self.look_at(&timer, queued, now);
                     }
+                    rests_until = now + TOGETHER;
+                }
+                Some(at) if at < rests_until => {
+                    // Nobody has to wake it from this: it is as short as it may be.
+                    queue.looks_at = Some(now);
+                    drop(queue);
+                    thread::sleep(rests_until - now);
                 }
                 next => {
+                    // It keeps to an earlier time that it has set itself.
+                    let sooner = queue.looks_at.filter(|&at| at > now);
+                    let next = next.into_iter().chain(sooner).min();
+                    queue.looks_at = next;
                     drop(queue);
                     match next {
                         Some(at) => thread::park_timeout(at - now),
@@ -306,11 +340,100 @@ mod tests {
             }
             {
                 let queue = deadlines.0.queue();
-                let ids: HashSet<_> = queue.keys().map(|(_, id)| id).collect();
-                assert_eq!((queue.len(), ids.len()), (100, 100));
+                let ids: HashSet<_> = queue.timers.keys().map(|(_, id)| id).collect();
+                assert_eq!((queue.timers.len(), ids.len()), (100, 100));
             }
             drop(all);
-            assert!(deadlines.0.queue().is_empty());
+            assert!(deadlines.0.queue().timers.is_empty());
         });
+    }
+
+    /// The thread still sleeps until a deadline that has gone: one before it, or after it, passes.
+    #[test]
+    fn one_that_goes_holds_up_no_other() {
+        with(|deadlines| {
+            for gone in [20 * MS, LONG] {
+                let (start, goes) = (Instant::now(), deadlines.watch_this());
+                goes.set(start + gone);
+                drop(goes);
+                deadlines.sleep(50 * MS);
+                assert!(start.elapsed() >= 50 * MS);
+            }
+        });
+    }
+
+    /// How often the thread of this name went to sleep.
+    #[cfg(target_os = "linux")]
+    fn sleeps(name: &str) -> u64 {
+        use std::fs::{read_dir, read_to_string};
+
+        let is_its = |status: &String| status.lines().next() == Some(&format!("Name:\t{name}"));
+        // A thread has its name a moment after its start.
+        let status = loop {
+            let tasks = read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+            // Other tests' threads come and go.
+            let mut statuses = tasks.filter_map(|task| read_to_string(task.join("status")).ok());
+            match statuses.find(is_its) {
+                Some(status) => break status,
+                None => thread::yield_now(),
+            }
+        };
+        let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        count.unwrap().trim().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn many_deadlines_pass_together() {
+        const NAME: &str = "together";
+        chassis::runtime::init().unwrap();
+        let passes = go!(|| {
+            let deadlines = Deadlines::start_as(NAME).unwrap();
+            let all: Vec<_> = (0..2000).map(|_| deadlines.watch_this()).collect();
+            let first = Instant::now() + 100 * MS;
+            for (number, deadline) in (0..).zip(&all) {
+                deadline.set(first + number * MS / 10);
+            }
+            let (before, mut passed) = (sleeps(NAME), 0);
+            while passed < all.len() {
+                coroutine::park();
+                // One that has passed has passed in time, and none after it was before it.
+                while passed < all.len() && all[passed].has_passed() {
+                    passed += 1;
+                }
+                let due = Instant::now().saturating_duration_since(first);
+                assert!((passed as u128) < 2 + due.as_micros() / 100, "{passed} after {due:?}");
+            }
+            sleeps(NAME) - before
+        });
+        // 40 looks in 200 ms, and a few where both wait for the same lock.
+        let sleeps = passes.join().unwrap();
+        assert!(sleeps < 400, "{sleeps} looks at 2,000 deadlines");
+    }
+
+    /// Connections that come and go, each with a deadline that never passes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn those_that_come_and_go_wake_nobody() {
+        const NAME: &str = "come and go";
+        chassis::runtime::init().unwrap();
+        let passes = go!(|| {
+            let deadlines = Deadlines::start_as(NAME).unwrap();
+            let come_and_go = || {
+                let deadline = deadlines.watch_this();
+                deadline.set(Instant::now() + LONG);
+                deadline.set(Instant::now() + LONG / 2);
+            };
+            come_and_go();
+            let before = sleeps(NAME);
+            for _ in 0..1000 {
+                come_and_go();
+                // The thread has time to go to sleep again.
+                thread::sleep(MS / 10);
+            }
+            sleeps(NAME) - before
+        });
+        let sleeps = passes.join().unwrap();
+        assert!(sleeps < 100, "{sleeps} wake-ups for 1,000 deadlines");
     }
 }

@@ -1,7 +1,8 @@
 //! What one client alone, or one log, could do to all others.
 
-use std::collections::VecDeque;
-use std::fs;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,6 +16,58 @@ use nix::sys::signal::Signal;
 use crate::{Latencies, greet, greeter, open, open_files, raise_open_files, row};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// 9,000 clients that send the start of a head and no more, and come again once they are told
+/// 408: at every moment one of them runs out of time.
+pub(crate) fn too_slow_one_by_one() {
+    const CLIENTS: u32 = 9000;
+    const SPREAD: Duration = Duration::from_secs(10); // as long as each of them has
+    const TIME: Duration = Duration::from_secs(25);
+    println!("\n{CLIENTS} clients that are too slow, one by one, 25 s");
+    let files = raise_open_files();
+    if files < 10_500 {
+        return row("not measured: open files allowed", files);
+    }
+    let (process, address) = Process::serve(&mut greeter(&[("MAX_CONNECTIONS", "12000")]));
+    greet(&mut open(address));
+    let comes = || {
+        let mut stream = open(address);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost:").expect("it is new");
+        stream
+    };
+
+    let (before, start) = (cpu_of_threads(&process), Instant::now());
+    let (mut clients, mut told, mut buffer) = (VecDeque::new(), 0, [0; 1024]);
+    for number in 0.. {
+        let at = SPREAD * number / CLIENTS;
+        if at > TIME {
+            break;
+        }
+        sleep(at.saturating_sub(start.elapsed()));
+        if number >= CLIENTS
+            && let Some(mut first) = clients.pop_front()
+        {
+            let count = TcpStream::read(&mut first, &mut buffer).expect("it is told in time");
+            assert!(buffer[..count].starts_with(b"HTTP/1.1 408 "), "{:?}", &buffer[..count]);
+            told += 1;
+        }
+        clients.push_back(comes());
+    }
+    let used = cpu_of_threads(&process)
+        .into_iter()
+        .map(|(thread, cpu)| cpu.saturating_sub(before.get(&thread).copied().unwrap_or_default()));
+    // A shipped binary's threads have no names. One of them is the worker; the others together
+    // are that of the deadlines, for the rest have nothing to do.
+    let (mut all, mut worker) = (Duration::ZERO, Duration::ZERO);
+    for cpu in used {
+        (all, worker) = (all + cpu, worker.max(cpu));
+    }
+    row("told 408", told);
+    let others = all.saturating_sub(worker);
+    row("CPU of the process", format!("{all:.2?}"));
+    row("of that, of their deadlines", format!("{others:.1?}"));
+    assert!(others < Duration::from_millis(500), "a deadline costs too much");
+}
 
 /// 64 open files, and four times as many clients that come, are silent, and go, for 30 s.
 pub(crate) fn files_come_and_go() {
@@ -174,6 +227,17 @@ fn kernel_memory() -> u64 {
     let pages =
         statistics.lines().find_map(|line| line.strip_prefix("TCP: ")?.split(" mem ").nth(1));
     4096 * pages.expect("the kernel counts it").trim().parse::<u64>().expect("a number")
+}
+
+/// The CPU time of each thread so far.
+fn cpu_of_threads(process: &Process) -> HashMap<OsString, Duration> {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("it lives");
+    let cpu = |thread: DirEntry| {
+        let times = fs::read_to_string(thread.path().join("schedstat")).expect("it lives");
+        let nanoseconds = times.split(' ').next().and_then(|time| time.parse().ok());
+        (thread.file_name(), Duration::from_nanos(nanoseconds.expect("a number")))
+    };
+    threads.map(|thread| cpu(thread.expect("a thread"))).collect()
 }
 
 /// Ends of connections that the kernel has on this address, open or not.

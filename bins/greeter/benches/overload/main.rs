@@ -1,7 +1,7 @@
 //! greeter, and a leaf, under more than they were made for: `just overload`, which sets
 //! `SERVICES` to the folder of the shipped binaries; without it, cargo's own are measured.
 //!
-//! Prints what it measures, and fails where a promise is broken. It takes four minutes, and
+//! Prints what it measures, and fails where a promise is broken. It takes five minutes, and
 //! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
 
 mod attacks;
@@ -29,8 +29,9 @@ static LINES: LazyLock<String> =
     LazyLock::new(|| LEAVES.iter().map(said).collect::<Vec<_>>().join(" "));
 
 /// What is measured, by the names that choose some of them.
-const ALL: [(&str, fn()); 13] = [
+const ALL: [(&str, fn()); 14] = [
     ("slow-heads", slow_heads),
+    ("slow-many", attacks::too_slow_one_by_one),
     ("idle", idle_connections),
     ("no-files", no_files_left),
     ("files-come-and-go", attacks::files_come_and_go),
