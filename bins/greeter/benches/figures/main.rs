@@ -54,8 +54,9 @@ fn main() {
     measure(&mut all, rounds);
 
     let columns: Vec<_> = all.iter().map(Implementation::column).collect();
-    let others: Vec<_> = all.iter().flat_map(|one| &one.rounds).flat_map(|r| &r.others).collect();
-    report(&columns, rounds, &others.into_iter().copied().collect::<Vec<_>>());
+    let of_rounds = all.iter().flat_map(|one| &one.rounds);
+    let others: Vec<_> = of_rounds.flat_map(|round| round.others.clone()).collect();
+    report(&columns, rounds, &others);
 }
 
 /// An implementation of all services, and what has been measured of it.
@@ -77,8 +78,8 @@ impl Implementation {
         let mut figures = Figures::default();
         for service in SERVICES {
             let file = fs::metadata(self.folder.join(service.name)).expect("it ran");
-            let kib = file.len().div_ceil(1024);
-            figures.add(format!("size of {}, KiB", service.name), Best::Least, table::count(kib));
+            let kib = table::count(file.len()) / 1024.0;
+            figures.add(format!("size of {}, KiB", service.name), Best::Least, kib);
         }
         let row = format!("cold start of {}, exec to first 200, ms", start::LEAF);
         figures.add(row, Best::Least, median(&self.cold_starts));
