@@ -61,10 +61,10 @@ fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_ne
 overload *WHICH: _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload -- {{ WHICH }}
 
-# Measure the binaries in dist/: size, start, memory, CPU a request, and a quarter of a CPU
+# Measure the binaries in dist/, and others beside them: just bench axum=DIR [--rounds=N]
 [group('measure'), no-exit-message]
-bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures
+bench *OTHERS: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures -- {{ OTHERS }}
 
 [no-exit-message]
 _dist:
