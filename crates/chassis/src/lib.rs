@@ -9,16 +9,17 @@
 //! | [`port`] | taking a port, before anything listens on it |
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
 //! | [`log`] | one JSON object a line on standard output |
+//! | `memory` | the process's allocator |
 //! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
 //! | [`leaf`] | the HTTP of a service that answers from memory, on `may_minihttp` |
 //!
-//! Linking this crate also makes mimalloc the process's allocator: musl's own takes one
-//! lock for every thread.
+//! Linking this crate also makes mimalloc the process's allocator: see `memory`.
 
 pub mod cli;
 pub mod healthcheck;
 pub mod leaf;
 pub mod log;
+mod memory;
 pub mod port;
 pub mod runtime;
 pub mod settings;
@@ -27,7 +28,3 @@ pub mod shutdown;
 pub use cli::Service;
 pub use port::Port;
 pub use shutdown::Shutdown;
-
-// Under cargo-fuzz, AddressSanitizer's watches the heap instead.
-#[cfg_attr(not(fuzzing), global_allocator)]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

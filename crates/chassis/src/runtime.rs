@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::thread;
 
 use may::coroutine::{self, Coroutine};
 use may::go;
@@ -28,7 +29,7 @@ pub const LONGEST_STREAK: u8 = 16;
 ///
 /// # Errors
 ///
-/// No files are left.
+/// No files, or no threads, are left.
 pub fn init() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -39,10 +40,13 @@ pub fn init() -> io::Result<()> {
             .set_stack_size(STACK / size_of::<usize>())
             .set_worker_pin(false); // the quarter is not of one core
     });
-    if GATE.get().is_none() {
-        Gate::start()?;
+    if GATE.get().is_some() {
+        return Ok(());
     }
-    Ok(())
+    // may builds its scheduler on the stack, 100 KiB with room for 128 workers (its epoll.rs,
+    // `Selector`). On this thread's they would stay in memory; the other's goes with it.
+    let start = thread::Builder::new().spawn(Gate::start)?;
+    start.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
 /// Lets every other coroutine have the worker, those too that the kernel has news for.

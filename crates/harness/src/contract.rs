@@ -89,6 +89,7 @@ macro_rules! test_every_promise_of_a_leaf {
             answers_once: answers_once,
             files: has_files_left,
             unread_answers: drops_who_does_not_read,
+            memory: gives_memory_back,
             long_head: bounds_a_head,
             bad_fault: refuses_a_bad_fault,
             faulty_answers: answers_with_a_fault,

@@ -1,8 +1,10 @@
 //! The limits in time and number that the library does not have.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::socket::{self, Handles};
+use crate::memory;
 
 /// Connections at a time: one greeter has 1,024 calls at most, and a task's sidecar needs
 /// a handful. Each can make the library take some 300 KiB.
@@ -25,7 +28,7 @@ const CHECKS: usize = 4;
 
 /// How often the connections are looked at, while there are any. More often would be felt in
 /// what an idle leaf costs.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The same once more than so many KiB of memory are taken: it may be about to grow fast.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
@@ -51,6 +54,8 @@ const GROWTH: usize = 1024;
 pub(super) struct Watch {
     open: Arc<Mutex<Vec<Watched>>>,
     most: usize,
+    /// The most that were open since memory was given back.
+    peak: AtomicUsize,
     watcher: Thread,
 }
 
@@ -73,7 +78,7 @@ impl Watch {
         // With files for the own ones alone, one at a time is still better than none.
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
-        let (watched, handles) = (open.clone(), Handles::new()?);
+        let (watched, handles, memory) = (open.clone(), Handles::new()?, Memory::new());
         let thread = thread::Builder::new().spawn(move || {
             let (mut over, mut least, mut now) = (0, 0, 0);
             loop {
@@ -81,7 +86,7 @@ impl Watch {
                     thread::park();
                 }
                 thread::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
-                now = memory();
+                now = memory.taken();
                 let most = MEMORY + MEMORY_EACH * lock(&watched).len();
                 // What is freed stays with the process for a while, and is no reason.
                 if now > most.max(least + GROWTH) {
@@ -92,7 +97,7 @@ impl Watch {
                 lock(&watched).iter_mut().for_each(|connection| connection.look(over, &handles));
             }
         })?;
-        Ok(Self { open, most, watcher: thread.thread().clone() })
+        Ok(Self { open, most, peak: AtomicUsize::new(0), watcher: thread.thread().clone() })
     }
 
     /// Watches a connection, unless there are too many. What it returns is to be counted up
@@ -110,17 +115,26 @@ impl Watch {
             since: Instant::now(),
             ended: false,
         });
+        self.peak.fetch_max(open.len(), Relaxed);
         if open.len() == 1 {
             self.watcher.unpark();
         }
         Some(progress)
     }
 
-    /// The connection's file is about to be closed.
+    /// The connection's file is about to be closed, and its buffers are freed. When three of four
+    /// connections have gone, what they took goes back to the system: the library has 68 KiB for
+    /// each, and the allocator would keep them.
     pub(super) fn remove(&self, fd: RawFd) {
         let mut open = lock(&self.open);
         if let Some(place) = open.iter().position(|watched| watched.fd == fd) {
             open.swap_remove(place);
+        }
+        let (left, peak) = (open.len(), self.peak.load(Relaxed));
+        drop(open);
+        if peak > 1 && 4 * left <= peak {
+            self.peak.store(left, Relaxed);
+            memory::give_back();
         }
     }
 }
@@ -154,11 +168,23 @@ impl Watched {
     }
 }
 
-/// Resident memory of this process in KiB, 0 where there is no /proc: field 2 of statm, in
-/// pages of 4 KiB.
-fn memory() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |pages: usize| 4 * pages)
+/// How much memory this process takes.
+struct Memory(Option<File>);
+
+impl Memory {
+    fn new() -> Self {
+        Self(File::open("/proc/self/statm").ok())
+    }
+
+    /// Resident KiB, 0 where there is no /proc: field 2 of statm, in pages of 4 KiB. It allocates
+    /// nothing: a thread that does has pages of its own, 24 KiB here.
+    fn taken(&self) -> usize {
+        let mut statm = [0; 128];
+        let count = self.0.as_ref().and_then(|file| file.read_at(&mut statm, 0).ok());
+        let statm = std::str::from_utf8(&statm[..count.unwrap_or(0)]).unwrap_or_default();
+        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+        pages.map_or(0, |pages: usize| 4 * pages)
+    }
 }
 
 fn lock(open: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {

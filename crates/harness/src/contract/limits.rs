@@ -103,6 +103,28 @@ impl Binary {
         assert_eq!(get(address, "/health"), (200, "ok".into()));
     }
 
+    /// What connections took goes back to the system when they have gone, most of it.
+    pub fn gives_memory_back(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        assert_eq!(get(address, "/health"), (200, "ok".into()));
+        let before = process.memory();
+        // Enough to fill what the library reads in one go, 32 KiB, and to walk through it.
+        let request = format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1000));
+        let clients: Vec<_> = (0..64)
+            .map(|_| {
+                let mut client = Client::connect(address);
+                for _ in 0..40 {
+                    assert!(client.send(&request).answer().ends_with("ok"));
+                }
+                client
+            })
+            .collect();
+        let taken = process.memory() - before;
+        assert!(taken > 2048, "they took {taken} KiB");
+        drop(clients);
+        eventually("the memory is kept", || process.memory() < before + taken / 4);
+    }
+
     /// A connection without a request, and a request without its body, end after a while.
     pub fn ends_who_is_too_slow(&self) {
         let (_process, address) = Process::serve(&mut self.command());
