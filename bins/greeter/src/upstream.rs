@@ -59,7 +59,7 @@ pub(crate) struct Upstream {
     head: Box<[u8]>,
     connector: Connector,
     /// Connections for the next calls. The last one back goes first, so that those which are
-    /// not needed grow old.
+    /// not needed stay in front, and are closed.
     kept: Mutex<VecDeque<Pooled>>,
     calls: Arc<Places>,
     failed: Limited,
@@ -69,6 +69,8 @@ pub(crate) struct Upstream {
 struct Pooled {
     socket: Socket,
     opened: Instant,
+    /// When its last call ended.
+    used: Instant,
 }
 
 impl Upstream {
@@ -123,7 +125,8 @@ impl Upstream {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
         socket.write_all(request)?;
-        self.receive(Pooled { socket, opened: Instant::now() }, false)
+        let now = Instant::now();
+        self.receive(Pooled { socket, opened: now, used: now }, false)
     }
 
     /// Waits for the answer to what was sent, perhaps on a connection that had died.
@@ -163,18 +166,19 @@ impl Upstream {
     fn take(&self, now: Instant) -> Option<Pooled> {
         loop {
             let connection = self.kept().pop_back()?;
-            if connection.age(now) < limits::MAX_AGE && connection.socket.is_silent() {
+            if !connection.is_old(now) && connection.socket.is_silent() {
                 return Some(connection);
             }
         }
     }
 
-    fn keep(&self, connection: Pooled) {
+    fn keep(&self, mut connection: Pooled) {
         connection.socket.clear_deadline();
         let now = Instant::now();
+        connection.used = now;
         let mut kept = self.kept();
         kept.push_back(connection);
-        while kept.front().is_some_and(|c| c.age(now) >= limits::MAX_AGE) {
+        while kept.front().is_some_and(|c| c.is_old(now) || c.is_unused(now)) {
             kept.pop_front();
         }
     }
@@ -193,8 +197,12 @@ impl Upstream {
 }
 
 impl Pooled {
-    fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.opened)
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.opened) >= limits::MAX_AGE
+    }
+
+    fn is_unused(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.used) >= limits::UNUSED
     }
 }
 
@@ -362,6 +370,25 @@ mod tests {
             [greeting.ask(b"", start), name.ask(b"", start)].map(line)
         });
         assert_eq!(lines, ["Hello (greeting-1)", "Emelia (name-1)"]);
+    }
+
+    /// A connection that nobody has used for a while is closed when another comes back.
+    #[test]
+    fn what_is_not_used_is_closed() {
+        let name = Peer::saying("Emelia (name-1)");
+        let kept = with(move |deadlines| {
+            let name = Upstream::new("name", name.url().parse().unwrap(), deadlines);
+            let ask = || name.ask(b"", Instant::now());
+            // Two at a time take two connections.
+            for call in [ask(), ask()] {
+                line(call);
+            }
+            let both = name.kept().len();
+            name.kept()[0].used -= limits::UNUSED;
+            line(ask());
+            [both, name.kept().len()]
+        });
+        assert_eq!(kept, [2, 1]);
     }
 
     /// What is left of a greeting's time holds on a kept connection too.
