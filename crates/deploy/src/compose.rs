@@ -3,6 +3,10 @@
 //! There every task has a network of its own, as in ECS: its sidecar has the service's port on
 //! all addresses, and its application the next one. The virtual addresses are in /etc/hosts,
 //! where Service Connect writes them too.
+//!
+//! The edge is only a client of Service Connect, so the load balancer asks its applications, past
+//! their sidecars. The way through those is kept to be measured beside it (`.ci/composed`): it is
+//! what Copilot does without the patch in `copilot/greeter-service/overrides`.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -31,8 +35,7 @@ pub(crate) fn files() -> Vec<(String, String)> {
 }
 
 /// One for the sidecar of any leaf, one for the edge's, and two for the load balancer, which
-/// asks the edge's tasks through their sidecars, or directly, as it does where the edge is only
-/// a client of Service Connect.
+/// asks the edge's applications, or their sidecars.
 fn proxies() -> [Bootstrap; 4] {
     let balancer = |name, port| {
         let front = (Ipv4Addr::UNSPECIFIED, FRONT).into();
@@ -42,8 +45,8 @@ fn proxies() -> [Bootstrap; 4] {
         Listener::outbound(leaf, (address, SIDECAR).into(), tasks(leaf, SIDECAR))
     });
     [
-        balancer("load-balancer", SIDECAR),
-        balancer("load-balancer-direct", APPLICATIONS),
+        balancer("load-balancer", APPLICATIONS),
+        balancer("load-balancer-to-sidecars", SIDECAR),
         proxy("leaf", vec![inbound()]),
         proxy(EDGE.name, [inbound()].into_iter().chain(outbound).collect()),
     ]

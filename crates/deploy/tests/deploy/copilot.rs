@@ -37,14 +37,6 @@ const ON_THE_DRAIN: [(&str, &str); 3] = [
 ];
 const DRAINS: &str = "A service drains for {} at most.";
 
-/// The Lambda functions that Copilot puts into every template of a kind: in its
-/// `internal/pkg/template/templates`, they are in `workloads/partials/cf/env-controller.yml`
-/// and `alb.yml`, and in `environment/partials/lambdas.yml`.
-const OF_EVERY_SERVICE: &str = "EnvControllerFunction";
-const OF_A_LOAD_BALANCED_SERVICE: &str = "RulePriorityFunction";
-const OF_AN_ENVIRONMENT: [&str; 3] =
-    ["CertificateValidationFunction", "CustomDomainFunction", "DNSDelegationFunction"];
-
 /// The durations, and the seconds that AWS takes.
 const DURATIONS: [(&str, RangeInclusive<u64>); 7] = [
     ("image.healthcheck.interval", 5..=300),
@@ -175,34 +167,6 @@ fn the_documents_say_how_long_a_drain_takes_at_most() {
     for (file, words) in manifests.map(|file| (file, DRAINS)).chain(documents) {
         let expected = words.replace("{}", &LONGEST_DRAIN.as_secs().to_string());
         assert!(read(&file).contains(&expected), "{file} does not say {expected:?}");
-    }
-}
-
-#[test]
-fn copilots_functions_get_a_runtime_that_lambda_still_takes() {
-    let mut functions = BTreeMap::from([("environments", OF_AN_ENVIRONMENT.to_vec())]);
-    for leaf in LEAVES {
-        functions.insert(leaf.dns_name, vec![OF_EVERY_SERVICE]);
-    }
-    functions.insert(EDGE.dns_name, vec![OF_EVERY_SERVICE, OF_A_LOAD_BALANCED_SERVICE]);
-    for (folder, functions) in functions {
-        let file = format!("copilot/{folder}/overrides/cfn.patches.yml");
-        let found: Vec<[String; 3]> = Manifest::read(&file)
-            .root
-            .as_vec()
-            .unwrap_or_else(|| panic!("{file} must be a list"))
-            .iter()
-            .map(|patch| ["op", "path", "value"].map(|field| scalar(&patch[field])))
-            .collect();
-        let expected: Vec<[String; 3]> = functions
-            .iter()
-            .map(|name| {
-                let path = format!("/Resources/{name}/Properties/Runtime");
-                ["replace".to_owned(), path, "nodejs24.x".to_owned()]
-            })
-            .collect();
-
-        assert_eq!(found, expected, "{file}");
     }
 }
 

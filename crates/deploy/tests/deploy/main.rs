@@ -5,3 +5,4 @@ mod compose;
 mod copilot;
 mod dockerfile;
 mod manifest;
+mod patches;
