@@ -66,10 +66,10 @@ overload *WHICH: _dist
 bench: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures
 
-# How long each build takes that a developer waits for (ten minutes); `cold` empties Docker's builder cache first
+# Measure each build that a developer waits for; `cold` empties Docker's builder cache first
 [group('measure'), no-exit-message]
 build-times COLD='':
-    .ci/build-times {{ COLD }}
+    @.ci/build-times {{ COLD }}
 
 [no-exit-message]
 _dist:
