@@ -66,6 +66,11 @@ overload *WHICH: _dist
 bench *OTHERS: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures -- {{ OTHERS }}
 
+# Measure each build that a developer waits for; `cold` empties Docker's builder cache first
+[group('measure'), no-exit-message]
+build-times COLD='':
+    @.ci/build-times {{ COLD }}
+
 [no-exit-message]
 _dist:
     @[ -e dist/{{ docker_arch }}/{{ edge }} ] || { echo "there is no dist/{{ docker_arch }}/{{ edge }}: just static" >&2; exit 1; }
