@@ -17,12 +17,33 @@ use crate::settings::Settings;
 
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
-    runtime::init()?;
-    let deadlines = Deadlines::start()?;
-    let edge = Edge::new(&settings, &deadlines, shutdown.clone());
-    let clients = Arc::new(Clients::new(edge, settings.limits, shutdown.clone()));
-
     let address = port::addresses(&ports);
+    let (clients, listeners) = runtime::start(|| begin(&settings, ports, shutdown))?;
+    LOG.event("start", &[("version", &VERSION), ("address", &address)]);
+
+    shutdown.wait();
+    LOG.event("drain", &[]);
+    let traffic = || clients.counters().traffic();
+    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
+    for listener in &listeners {
+        // New connections are refused from here on: the proxies try another task.
+        listener.shut_down();
+    }
+    // What was accepted last is answered, after a quiet second too.
+    shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
+    LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
+    Ok(())
+}
+
+/// Listens, and has what comes served.
+fn begin(
+    settings: &Settings,
+    ports: Vec<Port>,
+    shutdown: &Shutdown,
+) -> io::Result<(Arc<Clients>, Vec<Arc<Listener>>)> {
+    let deadlines = Deadlines::start()?;
+    let edge = Edge::new(settings, &deadlines, shutdown.clone());
+    let clients = Arc::new(Clients::new(edge, settings.limits, shutdown.clone()));
     let server = Arc::new(Server {
         clients: clients.clone(),
         deadlines,
@@ -39,20 +60,7 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
         let (server, listener) = (server.clone(), listener.clone());
         go!(move || server.accept_all(&listener));
     }
-    LOG.event("start", &[("version", &VERSION), ("address", &address)]);
-
-    shutdown.wait();
-    LOG.event("drain", &[]);
-    let traffic = || clients.counters().traffic();
-    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
-    for listener in &listeners {
-        // New connections are refused from here on: the proxies try another task.
-        listener.shut_down();
-    }
-    // What was accepted last is answered, after a quiet second too.
-    shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
-    LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
-    Ok(())
+    Ok((clients, listeners))
 }
 
 struct Server {

@@ -131,24 +131,26 @@ pub const fn service<L: Leaf>() -> Service<Settings> {
 fn run<L: Leaf>(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     // First: threads take after the one that starts them.
     politeness::wait_for_a_turn();
-    runtime::init()?;
     let log = Log::new(L::NAME);
-    let shared = Arc::new(Shared {
-        pick: L::pick,
-        host: format!(" ({})", settings.host).into(),
-        faults: settings.faults,
-        requests: AtomicU64::new(0),
-        delayed: AtomicUsize::new(0),
-        shutdown: shutdown.clone(),
-        handles: Handles::new()?,
-        turns: Turns::start(),
-        watch: Watch::start()?,
-    });
-    for port in &ports {
-        Connections::new(&shared).start(port.share()?)?;
-    }
-    silence_the_library()?;
     let address = port::addresses(&ports);
+    let shared = runtime::start(|| {
+        let shared = Arc::new(Shared {
+            pick: L::pick,
+            host: format!(" ({})", settings.host).into(),
+            faults: settings.faults,
+            requests: AtomicU64::new(0),
+            delayed: AtomicUsize::new(0),
+            shutdown: shutdown.clone(),
+            handles: Handles::new()?,
+            turns: Turns::start(),
+            watch: Watch::start()?,
+        });
+        for port in &ports {
+            Connections::new(&shared).start(port.share()?)?;
+        }
+        silence_the_library()?;
+        Ok(shared)
+    })?;
     let start: [(&str, &dyn Display); 3] =
         [("version", &L::VERSION), ("address", &address), ("fault", &shared.faults)];
     log.event("start", if shared.faults.any() { &start } else { &start[..2] });

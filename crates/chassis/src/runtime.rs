@@ -29,7 +29,7 @@ pub const LONGEST_STREAK: u8 = 16;
 ///
 /// # Errors
 ///
-/// No files, or no threads, are left.
+/// No files are left.
 pub fn init() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -40,13 +40,28 @@ pub fn init() -> io::Result<()> {
             .set_stack_size(STACK / size_of::<usize>())
             .set_worker_pin(false); // the quarter is not of one core
     });
-    if GATE.get().is_some() {
-        return Ok(());
+    if GATE.get().is_none() {
+        Gate::start()?;
     }
-    // may builds its scheduler on the stack, 100 KiB with room for 128 workers (its epoll.rs,
-    // `Selector`). On this thread's they would stay in memory; the other's goes with it.
-    let start = thread::Builder::new().spawn(Gate::start)?;
-    start.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+    Ok(())
+}
+
+/// The same, and what a service begins with, on a thread of its own that ends with it.
+///
+/// may builds its scheduler on the stack, 100 KiB, with room for 128 workers (its epoll.rs,
+/// `Selector`). The main thread's would stay in memory, this one goes.
+///
+/// # Errors
+///
+/// Those of [`init`] and of `begin`.
+pub fn start<T: Send>(begin: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let starts = thread::Builder::new().spawn_scoped(scope, || {
+            init()?;
+            begin()
+        })?;
+        starts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Lets every other coroutine have the worker, those too that the kernel has news for.

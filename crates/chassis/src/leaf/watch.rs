@@ -6,9 +6,10 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use may::coroutine::{self, Coroutine};
+use may::go;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::socket::{self, Handles};
@@ -56,7 +57,7 @@ pub(super) struct Watch {
     most: usize,
     /// The most that were open since memory was given back.
     peak: AtomicUsize,
-    watcher: Thread,
+    watcher: Coroutine,
 }
 
 /// A connection, from its begin until just before the library closes its file.
@@ -78,26 +79,29 @@ impl Watch {
         // With files for the own ones alone, one at a time is still better than none.
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
-        let (watched, handles, memory) = (open.clone(), Handles::new()?, Memory::new());
-        let thread = thread::Builder::new().spawn(move || {
+        let (all, handles, memory) = (open.clone(), Handles::new()?, Memory::new());
+        let watcher = go!(move || {
             let (mut over, mut least, mut now) = (0, 0, 0);
             loop {
-                if lock(&watched).is_empty() {
-                    thread::park();
+                if lock(&all).is_empty() {
+                    coroutine::park();
                 }
-                thread::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
+                // From here on it runs on the thread of may's timers, so that it has its turn
+                // whatever keeps the worker.
+                coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
                 now = memory.taken();
-                let most = MEMORY + MEMORY_EACH * lock(&watched).len();
+                let most = MEMORY + MEMORY_EACH * lock(&all).len();
                 // What is freed stays with the process for a while, and is no reason.
                 if now > most.max(least + GROWTH) {
                     (over, least) = (over + 1, now);
                 } else {
                     (over, least) = (0, least.min(now));
                 }
-                lock(&watched).iter_mut().for_each(|connection| connection.look(over, &handles));
+                lock(&all).iter_mut().for_each(|connection| connection.look(over, &handles));
             }
-        })?;
-        Ok(Self { open, most, peak: AtomicUsize::new(0), watcher: thread.thread().clone() })
+        });
+        let watcher = watcher.coroutine().clone();
+        Ok(Self { open, most, peak: AtomicUsize::new(0), watcher })
     }
 
     /// Watches a connection, unless there are too many. What it returns is to be counted up
