@@ -266,6 +266,11 @@ const LIMITS: &[Limit] = &[
     // It takes too long to see.
     ("age of a kept upstream", || vec![seconds(limits::MAX_AGE)], &[]),
     (
+        "an upstream connection without a call",
+        || vec![seconds(limits::UNUSED)],
+        &["upstream::what_is_not_used_is_closed"],
+    ),
+    (
         "headers passed on",
         || vec![kib(limits::PASSED_ON)],
         &["wanted::the_trace_is_passed_on_and_nothing_else"],
@@ -481,9 +486,9 @@ fn check_tests(tests: &[&str]) {
     for test in tests {
         let (place, function) = test.rsplit_once("::").expect("place::function");
         let here = format!("{}/tests/greeter/{place}.rs", env!("CARGO_MANIFEST_DIR"));
-        let text = fs::read_to_string(here)
-            .or_else(|_| fs::read_to_string(source(place)))
-            .expect("a file of tests");
+        // One name may be that of both.
+        let files = [here, source(place)].map(fs::read_to_string);
+        let text = files.into_iter().flatten().collect::<String>();
         let found = text.lines().collect::<Vec<_>>().windows(2).any(|lines| {
             lines[0].trim() == "#[test]" && lines[1].trim().starts_with(&format!("fn {function}()"))
         });
