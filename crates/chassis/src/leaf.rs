@@ -10,7 +10,7 @@
 //! | `connection` | the answers, and the end of a connection right behind the last one |
 //! | `answer` | what is answered, as the library writes it and as we do |
 //! | `fault` | what it does wrong on purpose |
-//! | `politeness` | when the kernel lets it run |
+//! | `scheduling` | when the kernel lets it run |
 //! | `request` | where a request ends, and whether another may follow |
 //! | `turns` | whether a coroutine has waited |
 //! | `watch` | the limits in number, time and memory |
@@ -53,8 +53,8 @@ use crate::{Port, Service, port, runtime};
 mod answer;
 mod connection;
 mod fault;
-mod politeness;
 mod request;
+mod scheduling;
 mod socket;
 mod turns;
 mod watch;
@@ -130,7 +130,7 @@ pub const fn service<L: Leaf>() -> Service<Settings> {
 /// The library cannot be told to stop listening: its listeners end with the process.
 fn run<L: Leaf>(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     // First: threads take after the one that starts them.
-    politeness::wait_for_a_turn();
+    scheduling::wait_for_a_turn();
     let log = Log::new(L::NAME);
     let address = port::addresses(&ports);
     let shared = runtime::start(|| {
