@@ -1,6 +1,8 @@
 //! Real processes.
 
+use std::collections::HashMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
@@ -153,10 +155,29 @@ impl Process {
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let stat = self.proc("stat");
-        let (_, fields) = stat.rsplit_once(") ").expect("the name is field 2");
-        let times = fields.split(' ').skip(11).take(2);
+        let times = fields(&stat).skip(14 - 3).take(2);
         let hundredths: u64 = times.map(|time| time.parse::<u64>().expect("a number")).sum();
         Duration::from_millis(10 * hundredths)
+    }
+
+    /// CPU time of each thread so far, by the scheduler's own clock.
+    #[must_use]
+    pub fn cpu_of_threads(&self) -> HashMap<OsString, Duration> {
+        let time = |(thread, times): (OsString, String)| {
+            let nanoseconds = times.split(' ').next().and_then(|time| time.parse().ok());
+            (thread, Duration::from_nanos(nanoseconds.expect("a number")))
+        };
+        self.of_threads("schedstat").map(time).collect()
+    }
+
+    /// What a file of `/proc` says of each thread, by the thread's number.
+    pub(crate) fn of_threads(&self, file: &str) -> impl Iterator<Item = (OsString, String)> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it lives");
+        threads.map(move |thread| {
+            let thread = thread.expect("a thread");
+            let text = fs::read_to_string(thread.path().join(file)).expect("the kernel says it");
+            (thread.file_name(), text)
+        })
     }
 
     /// Memory that is resident, in KiB.
@@ -187,6 +208,11 @@ impl Process {
         }
         panic!("process {} does not end", self.child.id());
     }
+}
+
+/// The fields of a `stat` from the third on: the second is a name, which may hold blanks.
+pub(crate) fn fields(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit(") ").next().expect("split gives one").split(' ')
 }
 
 /// Where a service listens on IPv4, by the line it starts with.

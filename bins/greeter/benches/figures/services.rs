@@ -1,11 +1,11 @@
 //! The services of one implementation, while they run.
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, id};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use application::{EDGE, SERVICES, Service};
 use harness::{Client, Process, eventually, get};
@@ -70,13 +70,7 @@ impl Running {
 
     /// CPU time of all threads in seconds, by the scheduler's own clock.
     pub(crate) fn cpu(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.pid()));
-        let nanoseconds = tasks.expect("it lives").map(|task| {
-            let stat = task.expect("a thread").path().join("schedstat");
-            let stat = fs::read_to_string(stat).expect("the kernel counts it");
-            stat.split(' ').next().and_then(|time| time.parse::<f64>().ok()).expect("a number")
-        });
-        nanoseconds.sum::<f64>() / 1e9
+        self.process.cpu_of_threads().values().map(Duration::as_secs_f64).sum()
     }
 }
 

@@ -1,8 +1,7 @@
 //! What one client alone, or one log, could do to all others.
 
-use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
-use std::fs::{self, DirEntry};
+use std::collections::VecDeque;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub(crate) fn too_slow_one_by_one() {
         stream
     };
 
-    let (before, start) = (cpu_of_threads(&process), Instant::now());
+    let (before, start) = (process.cpu_of_threads(), Instant::now());
     let (mut clients, mut told, mut buffer) = (VecDeque::new(), 0, [0; 1024]);
     for number in 0.. {
         let at = SPREAD * number / CLIENTS;
@@ -53,7 +52,8 @@ pub(crate) fn too_slow_one_by_one() {
         }
         clients.push_back(comes());
     }
-    let used = cpu_of_threads(&process)
+    let used = process
+        .cpu_of_threads()
         .into_iter()
         .map(|(thread, cpu)| cpu.saturating_sub(before.get(&thread).copied().unwrap_or_default()));
     // A shipped binary's threads have no names. One of them is the worker; the others together
@@ -227,17 +227,6 @@ fn kernel_memory() -> u64 {
     let pages =
         statistics.lines().find_map(|line| line.strip_prefix("TCP: ")?.split(" mem ").nth(1));
     4096 * pages.expect("the kernel counts it").trim().parse::<u64>().expect("a number")
-}
-
-/// The CPU time of each thread so far.
-fn cpu_of_threads(process: &Process) -> HashMap<OsString, Duration> {
-    let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("it lives");
-    let cpu = |thread: DirEntry| {
-        let times = fs::read_to_string(thread.path().join("schedstat")).expect("it lives");
-        let nanoseconds = times.split(' ').next().and_then(|time| time.parse().ok());
-        (thread.file_name(), Duration::from_nanos(nanoseconds.expect("a number")))
-    };
-    threads.map(|thread| cpu(thread.expect("a thread"))).collect()
 }
 
 /// Ends of connections that the kernel has on this address, open or not.

@@ -1,10 +1,9 @@
 //! Promises of a leaf: what it answers, and where a connection ends.
 
-use std::fs;
-
 use nix::sys::signal::Signal;
 
 use super::{Binary, HOST};
+use crate::process::fields;
 use crate::{Client, Process, get};
 
 impl Binary {
@@ -81,15 +80,8 @@ impl Binary {
     /// (`proc_pid_stat(5)`).
     pub fn waits_for_its_turn(&self) {
         let (process, _) = Process::serve(&mut self.command());
-        let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("it lives");
-        let policies = threads.map(|thread| {
-            let stat = thread.expect("a thread").path().join("stat");
-            let stat = fs::read_to_string(stat).expect("it lives");
-            // The second field, its name in brackets, may hold blanks.
-            let rest = stat.rsplit(") ").next().expect("fields behind the name");
-            rest.split(' ').nth(41 - 3).expect("a policy").to_owned()
-        });
-        let batch = policies.filter(|policy| policy == "3").count();
+        let is_batch = |(_, stat): &(_, String)| fields(stat).nth(41 - 3) == Some("3");
+        let batch = process.of_threads("stat").filter(is_batch).count();
         assert!(batch > 2, "{batch} of its threads do");
     }
 
