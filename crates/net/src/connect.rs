@@ -1,6 +1,7 @@
 //! New connections to one host, at whichever of its addresses answers.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use crate::deadline::Deadlines;
 use crate::limits;
-use crate::resolver::Resolver;
+use crate::resolver::{ResolveError, Resolver};
 use crate::socket::Socket;
 
 /// Connects to one host.
@@ -19,6 +20,51 @@ pub struct Connector {
     /// The addresses that gave no connection, each once, with the time of the last failure.
     failed: Mutex<Vec<(SocketAddr, Instant)>>,
 }
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// No address is known.
+    Resolve(ResolveError),
+    /// No address has answered in time.
+    Late,
+    /// What came of the last address.
+    Io(io::Error),
+}
+
+impl ConnectError {
+    /// Whether time ran out.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::Resolve(error) => error.is_late(),
+            Self::Late => true,
+            Self::Io(_) => false,
+        }
+    }
+}
+
+impl From<ResolveError> for ConnectError {
+    fn from(error: ResolveError) -> Self {
+        Self::Resolve(error)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => error.fmt(f),
+            Self::Late => f.write_str("no connection in time"),
+            Self::Io(error) => match error.kind() {
+                ErrorKind::ConnectionRefused => f.write_str("connection refused"),
+                ErrorKind::ConnectionReset => f.write_str("connection reset"),
+                _ => write!(f, "cannot connect: {error}"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
 
 /// The result of trying an address.
 enum Attempt {
@@ -33,15 +79,24 @@ impl Connector {
         Self { resolver, deadlines, failed: Mutex::default() }
     }
 
-    /// Opens a connection, by `end` at the latest. It tries each address [`limits::ATTEMPTS`]
-    /// times. An address that has not answered yet may still do so while others are tried.
+    /// Opens a connection, by `end` at the latest. Where no known address takes one, the host may
+    /// have moved: it is looked up again, and what is new is tried.
     ///
     /// # Errors
     ///
-    /// Those of [`Resolver::resolve`]; `TimedOut` if an address did not answer; otherwise the
-    /// error of the last address.
-    pub fn connect(&self, end: Instant) -> io::Result<Socket> {
-        let mut addresses = self.resolver.resolve(&self.deadlines, end)?.to_vec();
+    /// No address is known, none has answered in time, or what came of the last one.
+    pub fn connect(&self, end: Instant) -> Result<Socket, ConnectError> {
+        let known = self.resolver.resolve(&self.deadlines, end)?;
+        self.try_each(&known, end).or_else(|error| {
+            let others = self.resolver.resolve_beyond(&known, &self.deadlines, end);
+            if others.is_empty() { Err(error) } else { self.try_each(&others, end) }
+        })
+    }
+
+    /// Tries each address [`limits::ATTEMPTS`] times. One that has not answered yet may still do
+    /// so while others are tried.
+    fn try_each(&self, addresses: &[SocketAddr], end: Instant) -> Result<Socket, ConnectError> {
+        let mut addresses = addresses.to_vec();
         let start = Instant::now();
         addresses.sort_by_key(|&address| self.failed_at(address, start));
 
@@ -49,11 +104,11 @@ impl Connector {
         let mut to_try: VecDeque<_> =
             addresses.into_iter().map(|address| (address, limits::ATTEMPTS)).collect();
         let mut late: Vec<Socket> = Vec::new();
-        let mut failure = io::Error::from(ErrorKind::TimedOut);
+        let mut failure = ConnectError::Late;
         loop {
             let now = Instant::now();
             if now >= end {
-                return Err(ErrorKind::TimedOut.into());
+                return Err(ConnectError::Late);
             }
             let until = end.min(now + limits::NEXT_ADDRESS);
             let tried = if let Some((address, times)) = to_try.pop_front() {
@@ -76,7 +131,7 @@ impl Connector {
             match tried {
                 Ok(Attempt::Connected(socket)) => return Ok(socket),
                 Ok(Attempt::Late(socket)) => late.push(socket),
-                Err(error) => failure = error,
+                Err(error) => failure = ConnectError::Io(error),
             }
             // Meanwhile an earlier attempt may have connected.
             if let Some(place) = late.iter().position(|s| s.is_connected().unwrap_or(false)) {
@@ -115,13 +170,17 @@ fn wait_until(until: Instant, socket: Socket) -> io::Result<Attempt> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::net::TcpListener;
+    use std::sync::LazyLock;
     use std::time::Duration;
 
     use may::go;
     use socket2::{Domain, SockAddr, Type};
 
     use super::*;
+    use crate::lookup::{Family, NotFound};
+    use crate::resolver::LookUp;
 
     const LOCAL: [u8; 4] = [127, 0, 0, 1];
 
@@ -154,21 +213,35 @@ mod tests {
 
     /// Connects `times` times to a host with these addresses. Returns the address of each
     /// connection, or why there was none.
-    fn connected(addresses: &[SocketAddr], times: usize) -> Vec<Result<SocketAddr, ErrorKind>> {
+    fn connected(addresses: &[SocketAddr], times: usize) -> Vec<Result<SocketAddr, String>> {
+        moved(addresses, |_, _, _| Err(NotFound::NoAnswer), times)
+    }
+
+    /// The same, where a look-up finds others.
+    fn moved(
+        addresses: &[SocketAddr],
+        look_up: LookUp,
+        times: usize,
+    ) -> Vec<Result<SocketAddr, String>> {
         chassis::runtime::init().unwrap();
-        let resolver = Resolver::knowing("some.test", addresses);
+        let resolver = Resolver::knowing("some.test", addresses, look_up);
         let connect = go!(move || {
             let connector = Connector::new(resolver, Deadlines::start().unwrap());
             let connect = || {
                 let socket = connector.connect(Instant::now() + Duration::from_secs(30));
-                socket.map(|socket| socket.peer()).map_err(|error| error.kind())
+                socket.map(|socket| socket.peer()).map_err(|error| error.to_string())
             };
             let came = (0..times).map(|_| connect()).collect();
-            let failed = connector.failed().len();
-            assert!(failed <= connector.resolver.known().len(), "{failed}");
+            let failed: Vec<_> = connector.failed().iter().map(|&(address, _)| address).collect();
+            let once: HashSet<_> = failed.iter().collect();
+            assert_eq!(failed.len(), once.len(), "{failed:?}");
             came
         });
         connect.join().unwrap()
+    }
+
+    fn refusing() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
     #[test]
@@ -176,9 +249,9 @@ mod tests {
         let (silent, live) = (Silent::new(), TcpListener::bind("127.0.0.1:0").unwrap());
         let live = live.local_addr().map(|address| (live, address)).unwrap();
         for addresses in [[silent.address(), live.1], [live.1, silent.address()]] {
-            assert_eq!(connected(&addresses, 3), [Ok(live.1); 3]);
+            assert_eq!(connected(&addresses, 3), [Ok(live.1), Ok(live.1), Ok(live.1)]);
         }
-        assert_eq!(connected(&[silent.address()], 1), [Err(ErrorKind::TimedOut)]);
+        assert_eq!(connected(&[silent.address()], 1), [Err("no connection in time".into())]);
     }
 
     /// However many addresses are silent, the live one has its turn: addresses that never failed
@@ -191,15 +264,47 @@ mod tests {
         let mut addresses: Vec<_> = silent.iter().map(Silent::address).collect();
         addresses.push(address);
         let came = connected(&addresses, 4);
-        assert_eq!(came[2..], [Ok(address); 2], "{came:?}");
+        assert_eq!(came[2..], [Ok(address), Ok(address)], "{came:?}");
     }
 
     #[test]
     fn an_address_that_refuses_costs_no_connection() {
-        let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let down = refusing();
         let live = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = live.local_addr().unwrap();
-        assert_eq!(connected(&[down, address], 2), [Ok(address); 2]);
-        assert_eq!(connected(&[down], 2), [Err(ErrorKind::ConnectionRefused); 2]);
+        assert_eq!(connected(&[down, address], 2), [Ok(address), Ok(address)]);
+        let refused = || Err("connection refused".to_owned());
+        assert_eq!(connected(&[down], 2), [refused(), refused()]);
+    }
+
+    /// The host has moved: the call that finds its old address dead finds the new one, whether
+    /// the old one refuses or is silent; and the way back too.
+    #[test]
+    fn an_address_that_changed_costs_no_connection() {
+        static LIVE: LazyLock<TcpListener> =
+            LazyLock::new(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = LIVE.local_addr().unwrap();
+        let look_up: LookUp = |_, _, family| match family {
+            Family::V4 => Ok(vec![LIVE.local_addr().unwrap()]),
+            Family::V6 => Err(NotFound::NoAddress),
+        };
+        let silent = Silent::new();
+        let down = [refusing(), refusing()];
+        for old in [&[down[0]][..], &down, &[silent.address()], &[silent.address(), down[0]]] {
+            assert_eq!(moved(old, look_up, 2), [Ok(address), Ok(address)], "{old:?}");
+        }
+    }
+
+    /// What a new look-up finds is dead too, or it fails: the cause is what came of connecting.
+    #[test]
+    fn an_address_that_refuses_is_the_cause_whatever_the_look_up_says() {
+        let look_ups: [LookUp; 3] = [
+            |_, _, _| Err(NotFound::NoName),
+            |_, _, _| Err(NotFound::NoAnswer),
+            |_, _, _| Ok(vec![SocketAddr::from((LOCAL, 1))]),
+        ];
+        for look_up in look_ups {
+            assert_eq!(moved(&[refusing()], look_up, 1), [Err("connection refused".into())]);
+        }
     }
 }

@@ -6,6 +6,8 @@
 //! | `places` | counting what is under way, up to a limit |
 //! | `connect` | connections to a host, at whichever of its addresses answers |
 //! | `resolver` | host names to addresses, never on the worker |
+//! | `lookup` | one question to the system for addresses |
+//! | `hosts` | the file of host names |
 //! | `socket` | a connected socket |
 //! | `arrival` | when bytes came in, as the kernel knows |
 //! | `buffer` | what a connection has received and not yet used |
@@ -19,15 +21,18 @@ mod arrival;
 mod buffer;
 mod connect;
 mod deadline;
+mod hosts;
 pub mod limits;
+mod lookup;
 mod places;
 mod resolver;
 mod socket;
 
 pub use accept::Listener;
 pub use buffer::Buffer;
-pub use connect::Connector;
+pub use connect::{ConnectError, Connector};
 pub use deadline::Deadlines;
+pub use lookup::{Family, NotFound};
 pub use places::{Place, Places};
-pub use resolver::{GetAddresses, Resolver};
+pub use resolver::{LookUp, ResolveError, Resolver};
 pub use socket::{Socket, is_gone};

@@ -28,3 +28,16 @@ pub const AVOIDED: Duration = Duration::from_secs(30);
 /// How long an address is used before it is looked up again, in the background. Service
 /// Connect's names are lines in /etc/hosts and never change while a task lives.
 pub const FRESH: Duration = Duration::from_secs(10);
+/// A name that was not found, or whose addresses took no connection, is looked up again after this
+/// time at the earliest, however many calls fail.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After this time without an answer a question for addresses is put again: a packet may be lost,
+/// and a call has 2 s.
+pub const ASK_AGAIN: Duration = Duration::from_millis(400);
+/// The questions for one family of a host's addresses that wait for an answer at a time, each on a
+/// thread. While a name server is silent, musl holds each for 5 s: with five there is one in every
+/// second.
+pub const ASKING: u32 = 5;
+/// Once one family of addresses is found, the other one is waited for no longer than this: the
+/// resolution delay of RFC 8305, section 3.
+pub const OTHER_FAMILY: Duration = Duration::from_millis(50);

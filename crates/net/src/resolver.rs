@@ -1,8 +1,12 @@
-//! Looks up the addresses of a host name, on a thread of its own: getaddrinfo(3) would block the
+//! The addresses of a host, looked up on threads of their own: getaddrinfo(3) would block the
 //! worker.
+//!
+//! A look-up asks for IPv6 and for IPv4, each on a thread, and the first good answer is enough to
+//! go on with. Whoever waits for an answer asks again after [`limits::ASK_AGAIN`]: a packet may be
+//! lost, and musl would send another one only after more time than its caller has.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -11,9 +15,10 @@ use may::coroutine::{self, Coroutine};
 
 use crate::deadline::Deadlines;
 use crate::limits;
+use crate::lookup::{self, Family, NotFound};
 
-/// getaddrinfo(3), or what a test puts in its place.
-pub type GetAddresses = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+/// What asks the system, or what a test puts in its place.
+pub type LookUp = fn(&str, u16, Family) -> Result<Vec<SocketAddr>, NotFound>;
 
 /// The addresses of one host.
 #[derive(Debug)]
@@ -22,22 +27,127 @@ pub struct Resolver {
     port: u16,
     /// The host is an address, which never needs a look-up.
     is_address: bool,
-    get_addresses: GetAddresses,
-    state: Mutex<Known>,
+    look_up: LookUp,
+    state: Mutex<State>,
 }
 
+/// Why there are no addresses.
+#[derive(Debug)]
+pub enum ResolveError {
+    /// The look-up of this host had not ended in time.
+    Late(String),
+    /// The look-up of this host failed.
+    Failed(String, NotFound),
+}
+
+impl ResolveError {
+    /// Whether time ran out, here or in the system.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Late(_) | Self::Failed(_, NotFound::NoAnswer))
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(host) => write!(f, "looking up {host} takes too long"),
+            Self::Failed(host, why) => write!(f, "cannot look up {host}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     /// Those found last. However old, they are used until newer ones are found.
     addresses: Option<Arc<[SocketAddr]>>,
-    /// Why the last look-up failed.
-    error: Option<String>,
-    looked_up: Option<Instant>,
-    /// A look-up is under way. There is one at a time, so a name server that hangs costs one
-    /// thread.
-    looking: bool,
-    /// The coroutines that are parked until it ends, each with the number of its deadline.
+    /// What the latest look-up asks for IPv6, and for IPv4: the order of [`FAMILIES`].
+    questions: [Question; 2],
+    /// The number of the latest look-up.
+    look_up: u64,
+    /// When it began.
+    began: Option<Instant>,
+    /// When its first good answer came.
+    found: Option<Instant>,
+    /// When the last one began that was out of turn.
+    out_of_turn: Option<Instant>,
+    /// The coroutines that are parked until an answer comes, each with the number of its deadline.
     waiting: Vec<(u64, Coroutine)>,
+}
+
+const FAMILIES: [Family; 2] = [Family::V6, Family::V4];
+
+#[derive(Debug, Default)]
+struct Question {
+    /// The addresses of this family that were found last.
+    addresses: Vec<SocketAddr>,
+    /// Whether the latest look-up found them; `None` while it waits for an answer.
+    answer: Option<Result<(), NotFound>>,
+    /// When the question was put last.
+    asked: Option<Instant>,
+    /// How many threads wait for an answer for the latest look-up.
+    open: u32,
+    /// And for any: one that has what it needs leaves them behind. [`limits::ASKING`] at most, so
+    /// a name server that hangs costs no more threads.
+    asking: u32,
+}
+
+impl State {
+    /// Whether the latest look-up has ended, if there was one. Once one family is found, the
+    /// other one has [`limits::OTHER_FAMILY`] left.
+    fn has_ended(&self, now: Instant) -> bool {
+        let waited = |at: Instant| now.saturating_duration_since(at) >= limits::OTHER_FAMILY;
+        self.began.is_none()
+            || self.questions.iter().all(|question| question.answer.is_some())
+            || self.found.is_some_and(waited)
+    }
+
+    /// Whether it is time for another look-up.
+    fn is_due(&self, now: Instant) -> bool {
+        let rest = if self.addresses.is_some() { limits::FRESH } else { limits::LOOK_AGAIN };
+        self.began.is_none_or(|at| now.saturating_duration_since(at) >= rest)
+    }
+
+    /// The known addresses that are not among these.
+    fn beyond(&self, tried: &[SocketAddr]) -> Vec<SocketAddr> {
+        let known = self.addresses.iter().flat_map(|addresses| addresses.iter());
+        known.filter(|address| !tried.contains(address)).copied().collect()
+    }
+
+    /// Why the latest look-up failed: what IPv4 says, unless it has only no address.
+    fn failure(&self) -> NotFound {
+        let said = self.questions.iter().rev().filter_map(|question| match &question.answer {
+            Some(Err(why)) => Some(why),
+            _ => None,
+        });
+        let mut said = said.cloned();
+        match (said.next(), said.next()) {
+            (Some(NotFound::NoAddress), Some(why)) | (Some(why), _) => why,
+            (None, _) => NotFound::NoAnswer,
+        }
+    }
+
+    /// Takes over what the latest look-up has found so far. A family that it has not found keeps
+    /// the addresses it had, unless it is certain that it has none.
+    fn take_over(&mut self) {
+        if !self.questions.iter().any(|question| matches!(question.answer, Some(Ok(())))) {
+            return;
+        }
+        for question in &mut self.questions {
+            if let Some(Err(why)) = &question.answer
+                && why.is_certain()
+            {
+                question.addresses.clear();
+            }
+        }
+        // In turn, so that many addresses of a family that cannot be reached do not hide the other.
+        let [v6, v4] = &self.questions;
+        let longest = v6.addresses.len().max(v4.addresses.len());
+        let in_turn = (0..longest).flat_map(|i| [v6.addresses.get(i), v4.addresses.get(i)]);
+        self.addresses = Some(in_turn.flatten().copied().collect());
+    }
 }
 
 impl Resolver {
@@ -45,18 +155,18 @@ impl Resolver {
     /// in a URL.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Arc<Self> {
-        Self::with(host, port, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
+        Self::with(host, port, lookup::look_up)
     }
 
-    /// The same, with another function in place of getaddrinfo(3).
+    /// The same, with another function in place of the system.
     #[must_use]
-    pub fn with(host: &str, port: u16, get_addresses: GetAddresses) -> Arc<Self> {
+    pub fn with(host: &str, port: u16, look_up: LookUp) -> Arc<Self> {
         let host = host.trim_matches(['[', ']']).to_owned();
         let addresses: Option<Arc<[_]>> =
             host.parse::<IpAddr>().ok().map(|ip| Arc::from([SocketAddr::new(ip, port)]));
         let is_address = addresses.is_some();
-        let state = Known { addresses, ..Known::default() };
-        Arc::new(Self { host, port, is_address, get_addresses, state: Mutex::new(state) })
+        let state = State { addresses, ..State::default() };
+        Arc::new(Self { host, port, is_address, look_up, state: Mutex::new(state) })
     }
 
     /// Returns the addresses, at least one. It waits only while none are known, and until `end`
@@ -64,52 +174,165 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if the look-up has not ended by `end`; `NotFound`, with the cause, if it
-    /// failed.
+    /// The look-up has not ended by `end`, or it failed, at most [`limits::LOOK_AGAIN`] ago.
     pub fn resolve(
         self: &Arc<Self>,
         deadlines: &Deadlines,
         end: Instant,
-    ) -> io::Result<Arc<[SocketAddr]>> {
+    ) -> Result<Arc<[SocketAddr]>, ResolveError> {
         let mut state = self.lock();
-        if !state.looking && !self.is_fresh(&state) {
-            state.looking = true;
-            state.error = None;
-            let this = self.clone();
-            if let Err(error) = thread::Builder::new().spawn(move || this.look_up()) {
-                state.looking = false;
-                state.error = Some(error.to_string());
-            }
+        let now = Instant::now();
+        if !self.is_address && state.has_ended(now) && state.is_due(now) {
+            self.begin(&mut state, now);
         }
-        if state.addresses.is_none() && state.looking {
-            let deadline = deadlines.watch_this();
-            deadline.set(end);
-            while state.addresses.is_none() && state.looking && !deadline.has_passed() {
-                state.waiting.push((deadline.id(), coroutine::current()));
-                drop(state);
-                coroutine::park();
-                state = self.lock();
-                state.waiting.retain(|(id, _)| *id != deadline.id());
-            }
-        }
+        let state = self.wait(state, deadlines, end, |state| state.addresses.is_some());
         if let Some(addresses) = &state.addresses {
             return Ok(addresses.clone());
         }
-        let (kind, text) = if state.looking {
-            (io::ErrorKind::TimedOut, format!("looking up {} takes too long", self.host))
+        let host = self.host.clone();
+        Err(if state.has_ended(Instant::now()) {
+            ResolveError::Failed(host, state.failure())
         } else {
-            let cause = state.error.as_deref().unwrap_or("no address");
-            (io::ErrorKind::NotFound, format!("cannot look up {}: {cause}", self.host))
+            ResolveError::Late(host)
+        })
+    }
+
+    /// Returns the addresses that are not among these, none of which took a connection. If it
+    /// knows no other, it looks the host up out of turn, once in [`limits::LOOK_AGAIN`] at most,
+    /// and waits until `end` at the latest. Call it inside a coroutine.
+    pub(crate) fn resolve_beyond(
+        self: &Arc<Self>,
+        tried: &[SocketAddr],
+        deadlines: &Deadlines,
+        end: Instant,
+    ) -> Vec<SocketAddr> {
+        if self.is_address {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let now = Instant::now();
+        let rested = |at: Instant| now.saturating_duration_since(at) >= limits::LOOK_AGAIN;
+        let may_look = state.has_ended(now) && state.out_of_turn.is_none_or(rested);
+        if may_look && state.beyond(tried).is_empty() {
+            state.out_of_turn = Some(now);
+            self.begin(&mut state, now);
+        }
+        self.wait(state, deadlines, end, |state| !state.beyond(tried).is_empty()).beyond(tried)
+    }
+
+    /// Begins a look-up.
+    fn begin(self: &Arc<Self>, state: &mut State, now: Instant) {
+        state.look_up += 1;
+        (state.began, state.found) = (Some(now), None);
+        for family in FAMILIES {
+            let question = &mut state.questions[family as usize];
+            (question.answer, question.open) = (None, 0);
+            self.ask(state, family, now);
+        }
+    }
+
+    /// Puts the question on a thread of its own.
+    fn ask(self: &Arc<Self>, state: &mut State, family: Family, now: Instant) {
+        let look_up = state.look_up;
+        let question = &mut state.questions[family as usize];
+        let failed = if question.asking < limits::ASKING {
+            let this = self.clone();
+            let asks = move || {
+                let found = (this.look_up)(&this.host, this.port, family);
+                this.answered(family, look_up, found);
+            };
+            match thread::Builder::new().spawn(asks) {
+                Ok(_) => {
+                    question.asked = Some(now);
+                    question.open += 1;
+                    question.asking += 1;
+                    return;
+                }
+                Err(error) => NotFound::Failed(error.to_string()),
+            }
+        } else {
+            NotFound::NoAnswer
         };
-        Err(io::Error::new(kind, text))
+        if question.open == 0 {
+            question.answer = Some(Err(failed));
+        }
+    }
+
+    /// Takes the answer to a question of this look-up.
+    fn answered(&self, family: Family, look_up: u64, found: Result<Vec<SocketAddr>, NotFound>) {
+        let mut state = self.lock();
+        let is_latest = look_up == state.look_up;
+        let question = &mut state.questions[family as usize];
+        question.asking -= 1;
+        if !is_latest {
+            return;
+        }
+        question.open -= 1;
+        if question.answer.is_some() {
+            return; // the same question had its answer before
+        }
+        match found {
+            Ok(addresses) => {
+                question.addresses = addresses;
+                question.answer = Some(Ok(()));
+                state.found.get_or_insert_with(Instant::now);
+            }
+            // Another packet may still bring an answer.
+            Err(why) if !why.is_certain() && question.open > 0 => return,
+            Err(why) => question.answer = Some(Err(why)),
+        }
+        state.take_over();
+        for (_, waiting) in std::mem::take(&mut state.waiting) {
+            waiting.unpark();
+        }
+    }
+
+    /// Waits until it is `enough` or the look-up has ended, and until `end` at the latest. Where
+    /// no answer comes, it asks again.
+    fn wait<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        deadlines: &Deadlines,
+        end: Instant,
+        enough: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let mut now = Instant::now();
+        if enough(&state) || state.has_ended(now) {
+            return state;
+        }
+        let deadline = deadlines.watch_this();
+        while now < end && !enough(&state) && !state.has_ended(now) {
+            for family in FAMILIES {
+                let question = &state.questions[family as usize];
+                let waited = |at: Instant| now.saturating_duration_since(at) >= limits::ASK_AGAIN;
+                if question.answer.is_none()
+                    && question.asking < limits::ASKING
+                    && question.asked.is_none_or(waited)
+                {
+                    self.ask(&mut state, family, now);
+                }
+            }
+            let next = state.found.map_or(now + limits::ASK_AGAIN, |at| at + limits::OTHER_FAMILY);
+            deadline.set(next.min(end));
+            state.waiting.push((deadline.id(), coroutine::current()));
+            drop(state);
+            coroutine::park();
+            state = self.lock();
+            state.waiting.retain(|(id, _)| *id != deadline.id());
+            now = Instant::now();
+        }
+        state
     }
 
     /// Knows these addresses of `host`, for as long as they are fresh.
     #[cfg(test)]
-    pub(crate) fn knowing(host: &str, addresses: &[SocketAddr]) -> Arc<Self> {
-        let resolver = Self::new(host, 80);
+    pub(crate) fn knowing(host: &str, addresses: &[SocketAddr], look_up: LookUp) -> Arc<Self> {
+        let resolver = Self::with(host, 80, look_up);
         let mut state = resolver.lock();
-        (state.addresses, state.looked_up) = (Some(addresses.into()), Some(Instant::now()));
+        (state.addresses, state.began) = (Some(addresses.into()), Some(Instant::now()));
+        for question in &mut state.questions {
+            question.answer = Some(Err(NotFound::NoAnswer));
+        }
         drop(state);
         resolver
     }
@@ -120,34 +343,14 @@ impl Resolver {
         self.lock().addresses.clone().unwrap_or_default()
     }
 
-    fn is_fresh(&self, state: &Known) -> bool {
-        let recent = state.looked_up.is_some_and(|at| at.elapsed() < limits::FRESH);
-        self.is_address || (recent && state.addresses.is_some())
-    }
-
-    fn look_up(&self) {
-        let found = (self.get_addresses)(&self.host, self.port);
-        let mut state = self.lock();
-        match found {
-            Ok(addresses) if !addresses.is_empty() => state.addresses = Some(addresses.into()),
-            Ok(_) => state.error = Some("no address".into()),
-            Err(error) => state.error = Some(error.to_string()),
-        }
-        state.looked_up = Some(Instant::now());
-        state.looking = false;
-        for (_, waiting) in std::mem::take(&mut state.waiting) {
-            waiting.unpark();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
     use std::sync::{Barrier, LazyLock};
     use std::time::Duration;
 
@@ -157,23 +360,52 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
+    static DEADLINES: LazyLock<Deadlines> = LazyLock::new(|| Deadlines::start().unwrap());
+
+    type Resolved = Result<Arc<[SocketAddr]>, ResolveError>;
+
     /// Resolves in a coroutine.
-    fn wait(resolver: &Arc<Resolver>, time: Duration) -> io::Result<Arc<[SocketAddr]>> {
+    fn wait(resolver: &Arc<Resolver>, time: Duration) -> Resolved {
         begin(resolver, time).join().unwrap()
     }
 
-    fn begin(
-        resolver: &Arc<Resolver>,
-        time: Duration,
-    ) -> coroutine::JoinHandle<io::Result<Arc<[SocketAddr]>>> {
-        static DEADLINES: LazyLock<Deadlines> = LazyLock::new(|| Deadlines::start().unwrap());
+    fn begin(resolver: &Arc<Resolver>, time: Duration) -> coroutine::JoinHandle<Resolved> {
         chassis::runtime::init().unwrap();
         let resolver = resolver.clone();
         go!(move || resolver.resolve(&DEADLINES, Instant::now() + time))
     }
 
-    fn resolve(host: &str, port: u16) -> io::Result<Arc<[SocketAddr]>> {
+    fn wait_for_others(resolver: &Arc<Resolver>, tried: &[SocketAddr]) -> Vec<SocketAddr> {
+        let (resolver, tried) = (resolver.clone(), tried.to_vec());
+        let end = Instant::now() + LONG;
+        go!(move || resolver.resolve_beyond(&tried, &DEADLINES, end)).join().unwrap()
+    }
+
+    fn resolve(host: &str, port: u16) -> Resolved {
         wait(&Resolver::new(host, port), LONG)
+    }
+
+    fn v4(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], port))
+    }
+
+    fn v6(last: u16, port: u16) -> SocketAddr {
+        SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], port))
+    }
+
+    /// Never answers: as a name server that is silent, to a libc that is patient.
+    fn hang<T>() -> T {
+        loop {
+            thread::park();
+        }
+    }
+
+    fn eventually(what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < LONG, "not within {LONG:?}: {what}");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]
@@ -184,39 +416,210 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up() {
-        let addresses = resolve("localhost", 82).unwrap();
-        assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 82));
+        for host in ["localhost", "LocalHost"] {
+            let addresses = resolve(host, 82).unwrap();
+            assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 82));
+        }
     }
 
     #[test]
     fn a_name_that_is_not_there_is_named() {
-        let error = resolve("no-such-host.invalid", 80).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        assert!(error.to_string().starts_with("cannot look up no-such-host.invalid: "), "{error}");
+        let error = resolve("no-such-host.invalid", 80).unwrap_err().to_string();
+        assert!(error.starts_with("cannot look up no-such-host.invalid: "), "{error}");
     }
 
-    /// The name server is silent. Everyone who waits gives up in time, however short that is; one
-    /// thread goes on waiting, and the next caller gets what it finds.
+    /// The name server is silent. Everyone who waits gives up in time, however short that is; and
+    /// the next caller gets what is found.
     #[test]
     fn a_look_up_that_hangs_holds_nobody() {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         static ANSWER: Barrier = Barrier::new(2);
-        let resolver = Resolver::with("slow.test", 83, |_, port| {
-            ASKED.fetch_add(1, SeqCst);
-            ANSWER.wait();
-            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        let resolver = Resolver::with("slow.test", 83, |_, port, family| match family {
+            Family::V4 => {
+                ANSWER.wait();
+                Ok(vec![v4(1, port)])
+            }
+            Family::V6 => hang(),
         });
         let times = [0, 1, 300, 999, 1000, 100_000].map(Duration::from_micros);
         let waiting: Vec<_> = times.into_iter().map(|time| begin(&resolver, time)).collect();
         for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(error.is_late());
             assert_eq!(error.to_string(), "looking up slow.test takes too long");
         }
         assert!(resolver.lock().waiting.is_empty());
         let waiting = begin(&resolver, LONG);
         ANSWER.wait();
-        assert_eq!(*waiting.join().unwrap().unwrap(), ["127.0.0.1:83".parse().unwrap()]);
+        assert_eq!(*waiting.join().unwrap().unwrap(), [v4(1, 83)]);
+    }
+
+    /// However long it is silent, and however many ask, it costs so many threads and no more.
+    #[test]
+    fn a_name_server_that_hangs_costs_a_few_threads() {
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let resolver = Resolver::with("silent.test", 80, |_, _, _| {
+            ASKED.fetch_add(1, SeqCst);
+            hang()
+        });
+        let time = limits::ASK_AGAIN * (limits::ASKING + 3);
+        for waiting in [(); 20].map(|()| begin(&resolver, time)) {
+            assert!(waiting.join().unwrap().unwrap_err().is_late());
+        }
+        assert_eq!(ASKED.load(SeqCst), 2 * limits::ASKING);
+    }
+
+    /// One good answer is enough, whatever becomes of the other question, and whichever it is.
+    #[test]
+    fn one_good_answer_is_enough() {
+        fn bad(host: &str) -> Result<Vec<SocketAddr>, NotFound> {
+            Err(match host {
+                "no-name.test" => NotFound::NoName,
+                "no-address.test" => NotFound::NoAddress,
+                "no-answer.test" => NotFound::NoAnswer,
+                "failed.test" => NotFound::Failed("a bad day".into()),
+                _ => hang(),
+            })
+        }
+        let hosts =
+            ["no-name.test", "no-address.test", "no-answer.test", "failed.test", "silent.test"];
+        for host in hosts {
+            let only_v4 = Resolver::with(host, 80, |host, port, family| match family {
+                Family::V4 => Ok(vec![v4(1, port)]),
+                Family::V6 => bad(host),
+            });
+            let only_v6 = Resolver::with(host, 80, |host, port, family| match family {
+                Family::V4 => bad(host),
+                Family::V6 => Ok(vec![v6(1, port)]),
+            });
+            assert_eq!(*wait(&only_v4, LONG).unwrap(), [v4(1, 80)], "{host}");
+            assert_eq!(*wait(&only_v6, LONG).unwrap(), [v6(1, 80)], "{host}");
+            // Nor does the other question keep a later look-up waiting.
+            assert_eq!(wait_for_others(&only_v4, &[v4(1, 80)]), [], "{host}");
+        }
+    }
+
+    /// The first questions are lost: those who wait ask again, before their time is over.
+    #[test]
+    fn a_question_that_is_lost_is_asked_again() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let resolver = Resolver::with("lossy.test", 80, |_, port, _| {
+            if ASKED.fetch_add(1, SeqCst) < 4 { hang() } else { Ok(vec![v4(1, port)]) }
+        });
+        assert_eq!(*wait(&resolver, LONG).unwrap(), [v4(1, 80)]);
+        assert!(ASKED.load(SeqCst) <= 6);
+    }
+
+    /// Both are used once both are there, in turn.
+    #[test]
+    fn the_families_take_turns() {
+        let resolver = Resolver::with("both.test", 80, |_, port, family| match family {
+            Family::V4 => Ok(vec![v4(1, port)]),
+            Family::V6 => Ok(vec![v6(1, port), v6(2, port), v6(3, port)]),
+        });
+        wait(&resolver, LONG).unwrap();
+        let both = [v6(1, 80), v4(1, 80), v6(2, 80), v6(3, 80)];
+        eventually("both are known", || *resolver.known() == both);
+    }
+
+    #[test]
+    fn the_cause_is_in_plain_words() {
+        fn cause(resolver: &Arc<Resolver>) -> (String, bool) {
+            let error = wait(resolver, LONG).unwrap_err();
+            (error.to_string(), error.is_late())
+        }
+        let no_name = Resolver::with("a.test", 80, |_, _, _| Err(NotFound::NoName));
+        assert_eq!(cause(&no_name), ("cannot look up a.test: no such name".into(), false));
+        let no_address = Resolver::with("b.test", 80, |_, _, _| Err(NotFound::NoAddress));
+        let words = "cannot look up b.test: the name has no address";
+        assert_eq!(cause(&no_address), (words.into(), false));
+        // What one family does not know, the other one's failure may hide.
+        let no_answer = Resolver::with("c.test", 80, |_, _, family| match family {
+            Family::V4 => Err(NotFound::NoAddress),
+            Family::V6 => Err(NotFound::NoAnswer),
+        });
+        let words = "cannot look up c.test: the name server gives no answer";
+        assert_eq!(cause(&no_answer), (words.into(), true));
+    }
+
+    /// Callers that come one after the other do not ask for each of them what has just failed.
+    #[test]
+    fn what_failed_is_not_asked_again_at_once() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let resolver = Resolver::with("none.test", 80, |_, port, _| {
+            // Two questions a look-up.
+            if ASKED.fetch_add(1, SeqCst) < 2 {
+                Err(NotFound::NoName)
+            } else {
+                Ok(vec![v4(1, port)])
+            }
+        });
+        let start = Instant::now();
+        while wait(&resolver, LONG).is_err() {
+            assert!(start.elapsed() < LONG, "the name is not found again");
+        }
+        assert!(start.elapsed() >= limits::LOOK_AGAIN);
+    }
+
+    /// A look-up that fails takes nothing away.
+    #[test]
+    fn what_is_known_stays_until_there_is_better() {
+        static FAILS: AtomicUsize = AtomicUsize::new(0);
+        let resolver =
+            Resolver::with("some.test", 80, |_, port, family| match FAILS.load(SeqCst) {
+                0 if family == Family::V4 => Ok(vec![v4(1, port)]),
+                0 => Ok(vec![v6(1, port)]),
+                1 => Err(NotFound::NoName),
+                2 => Err(NotFound::NoAnswer),
+                3 if family == Family::V4 => Err(NotFound::NoAnswer),
+                3 => Ok(vec![v6(2, port)]),
+                _ if family == Family::V4 => Ok(vec![v4(2, port)]),
+                _ => Err(NotFound::NoAddress),
+            });
+        wait(&resolver, LONG).unwrap();
+        let both = [v6(1, 80), v4(1, 80)];
+        eventually("both are known", || *resolver.known() == both);
+        for (fails, known) in [
+            (1, &both[..]),
+            (2, &both),
+            // One that gave no answer keeps its addresses; one that has none any more does not.
+            (3, &[v6(2, 80), v4(1, 80)]),
+            (4, &[v4(2, 80)]),
+        ] {
+            FAILS.store(fails, SeqCst);
+            resolver.lock().out_of_turn = None;
+            wait_for_others(&resolver, &resolver.known());
+            eventually("these are known", || *resolver.known() == *known);
+        }
+    }
+
+    /// None of those who tried an old address in vain asks for himself, and what is found is for
+    /// all.
+    #[test]
+    fn many_share_a_look_up_out_of_turn() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        static ANSWER: Barrier = Barrier::new(2);
+        let resolver = Resolver::knowing("moved.test", &[v4(1, 80)], |_, port, family| {
+            if family == Family::V6 {
+                return Err(NotFound::NoAddress);
+            }
+            ASKED.fetch_add(1, SeqCst);
+            ANSWER.wait();
+            Ok(vec![v4(2, port)])
+        });
+        chassis::runtime::init().unwrap();
+        let waiting = [(); 100].map(|()| {
+            let resolver = resolver.clone();
+            let end = Instant::now() + LONG;
+            go!(move || resolver.resolve_beyond(&[v4(1, 80)], &DEADLINES, end))
+        });
+        eventually("all wait", || resolver.lock().waiting.len() == waiting.len());
+        assert_eq!(*wait(&resolver, LONG).unwrap(), [v4(1, 80)], "it is used meanwhile");
+        ANSWER.wait();
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap(), [v4(2, 80)]);
+        }
+        // The next one in vain, at once, asks nobody.
+        assert_eq!(wait_for_others(&resolver, &[v4(2, 80)]), []);
         assert_eq!(ASKED.load(SeqCst), 1);
     }
 }

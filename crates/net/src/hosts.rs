@@ -1,0 +1,59 @@
+//! Host names in a file: hosts(5).
+//!
+//! musl reads it too, but with regard to case, and not a last line that has no end.
+
+use std::net::IpAddr;
+
+/// The addresses that the lines of `file` give `host`, each once. A line that has none, or one
+/// that Rust does not read (`fe80::1%eth0`), is passed over.
+pub(crate) fn addresses(file: &str, host: &str) -> Vec<IpAddr> {
+    // The dot at the end says that no search domain belongs to it, as none does here.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let mut found = Vec::new();
+    for line in file.lines() {
+        let line = line.split_once('#').map_or(line, |(line, _)| line);
+        let mut words = line.split_ascii_whitespace();
+        let Some(Ok(address)) = words.next().map(str::parse) else { continue };
+        if words.any(|name| name.eq_ignore_ascii_case(host)) && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(host: &str) -> String {
+        let file = "# 192.0.2.9 name\n\
+                    127.0.0.1\tlocalhost  local # one 192.0.2.9 two\r\n\
+                    ::1 localhost\n\
+                    127.0.0.1 LOCALHOST\n\
+                    \n  \t\n192.0.2.8\n\
+                    name 192.0.2.7\n\
+                    fe80::1%eth0 name\n\
+                    \u{fffd} name\n\
+                    \t192.0.2.1 Name-Service#name\n\
+                    192.0.2.2 a.name name.a  name";
+        let found: Vec<_> = addresses(file, host).iter().map(ToString::to_string).collect();
+        found.join(" ")
+    }
+
+    #[test]
+    fn a_name_is_found_wherever_it_stands() {
+        for (host, addresses) in [
+            ("localhost", "127.0.0.1 ::1"),
+            ("LocalHost.", "127.0.0.1 ::1"),
+            ("local", "127.0.0.1"),
+            ("name-service", "192.0.2.1"),
+            ("name", "192.0.2.2"),
+            ("name.", "192.0.2.2"),
+        ] {
+            assert_eq!(found(host), addresses, "{host}");
+        }
+        for host in ["one", "two", "nam", "a", "192.0.2.8", "192.0.2.7", "#", ""] {
+            assert_eq!(found(host), "", "{host}");
+        }
+    }
+}

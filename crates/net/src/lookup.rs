@@ -1,0 +1,92 @@
+//! One question to the system: which addresses of one family has a host?
+//!
+//! One family at a time, because musl's getaddrinfo(3) throws a good answer for IPv4 away when the
+//! question for IPv6 fails: it has a name server whose one answer is bad for one that is bad.
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
+
+use crate::hosts;
+
+/// A kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6.
+    V6,
+    /// IPv4.
+    V4,
+}
+
+/// Why a host's addresses were not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    /// There is no such name.
+    NoName,
+    /// The name has no address.
+    NoAddress,
+    /// The name server gave no answer, or none that says anything of the name.
+    NoAnswer,
+    /// Anything else, in the system's words.
+    Failed(String),
+}
+
+impl NotFound {
+    /// Whether the host has no such address, as far as the name server knows.
+    pub(crate) fn is_certain(&self) -> bool {
+        matches!(self, Self::NoName | Self::NoAddress)
+    }
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoName => "no such name",
+            Self::NoAddress => "the name has no address",
+            Self::NoAnswer => "the name server gives no answer",
+            Self::Failed(words) => words,
+        })
+    }
+}
+
+/// Looks in the file of host names, and asks the name servers if the host is not there. It blocks
+/// the thread for as long as that takes.
+pub(crate) fn look_up(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
+    let file = fs::read("/etc/hosts").unwrap_or_default();
+    let written = hosts::addresses(&String::from_utf8_lossy(&file), host);
+    let found: Vec<_> = if written.is_empty() {
+        ask(host, family)?
+    } else {
+        written.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, 0)).collect()
+    };
+    let mut addresses = Vec::new();
+    for mut address in found {
+        address.set_port(port);
+        if address.is_ipv6() == (family == Family::V6) && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(NotFound::NoAddress) } else { Ok(addresses) }
+}
+
+fn ask(host: &str, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
+    let address = match family {
+        Family::V6 => AddrFamily::Inet6,
+        Family::V4 => AddrFamily::Inet,
+    };
+    // Without AI_ADDRCONFIG: to glibc, a machine with nothing but loopback has no address at all.
+    let hints = AddrInfoHints {
+        address: address.into(),
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| match error.kind() {
+        LookupErrorKind::NoName => NotFound::NoName,
+        LookupErrorKind::NoData => NotFound::NoAddress,
+        LookupErrorKind::Again => NotFound::NoAnswer,
+        _ => NotFound::Failed(std::io::Error::from(error).to_string()),
+    })?;
+    Ok(found.flatten().map(|found| found.sockaddr).collect())
+}
