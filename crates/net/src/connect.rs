@@ -98,7 +98,10 @@ impl Connector {
     fn try_each(&self, addresses: &[SocketAddr], end: Instant) -> Result<Socket, ConnectError> {
         let mut addresses = addresses.to_vec();
         let start = Instant::now();
-        addresses.sort_by_key(|&address| self.failed_at(address, start));
+        let failed = self.failed_lately(start);
+        addresses.sort_by_key(|&address| {
+            failed.iter().find(|(other, _)| *other == address).map(|&(_, at)| at)
+        });
 
         let end = end.min(start + limits::CONNECT);
         let mut to_try: VecDeque<_> =
@@ -140,11 +143,11 @@ impl Connector {
         }
     }
 
-    /// When the address last failed, if that was less than [`limits::AVOIDED`] ago.
-    fn failed_at(&self, address: SocketAddr, now: Instant) -> Option<Instant> {
+    /// The addresses that gave no connection less than [`limits::AVOIDED`] ago, with the time.
+    fn failed_lately(&self, now: Instant) -> Vec<(SocketAddr, Instant)> {
         let mut failed = self.failed();
         failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::AVOIDED);
-        failed.iter().find(|&&(other, _)| other == address).map(|&(_, at)| at)
+        failed.clone()
     }
 
     fn avoid(&self, address: SocketAddr) {

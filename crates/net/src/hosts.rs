@@ -2,20 +2,20 @@
 //!
 //! musl reads it too, but with regard to case, and not a last line that has no end.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// The addresses that the lines of `file` give `host`, each once. A line that has none, or one
-/// that Rust does not read (`fe80::1%eth0`), is passed over.
-pub(crate) fn addresses(file: &str, host: &str) -> Vec<IpAddr> {
+/// The addresses that the lines of `file` give `host`, with this port. A line that has none, or one that Rust does
+/// not read (`fe80::1%eth0`), is passed over.
+pub(crate) fn addresses(file: &[u8], host: &str, port: u16) -> Vec<SocketAddr> {
     // The dot at the end says that no search domain belongs to it, as none does here.
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
     let mut found = Vec::new();
-    for line in file.lines() {
-        let line = line.split_once('#').map_or(line, |(line, _)| line);
-        let mut words = line.split_ascii_whitespace();
-        let Some(Ok(address)) = words.next().map(str::parse) else { continue };
-        if words.any(|name| name.eq_ignore_ascii_case(host)) && !found.contains(&address) {
-            found.push(address);
+    for line in file.split(|&byte| byte == b'\n') {
+        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let ip = words.next().and_then(|word| str::from_utf8(word).ok()?.parse::<IpAddr>().ok());
+        if words.any(|name| name.eq_ignore_ascii_case(host)) {
+            found.extend(ip.map(|ip| SocketAddr::new(ip, port)));
         }
     }
     found
@@ -29,22 +29,23 @@ mod tests {
         let file = "# 192.0.2.9 name\n\
                     127.0.0.1\tlocalhost  local # one 192.0.2.9 two\r\n\
                     ::1 localhost\n\
-                    127.0.0.1 LOCALHOST\n\
+                    127.0.0.2 LOCALHOST\n\
                     \n  \t\n192.0.2.8\n\
                     name 192.0.2.7\n\
                     fe80::1%eth0 name\n\
                     \u{fffd} name\n\
                     \t192.0.2.1 Name-Service#name\n\
                     192.0.2.2 a.name name.a  name";
-        let found: Vec<_> = addresses(file, host).iter().map(ToString::to_string).collect();
+        let found = addresses(file.as_bytes(), host, 0);
+        let found: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
         found.join(" ")
     }
 
     #[test]
     fn a_name_is_found_wherever_it_stands() {
         for (host, addresses) in [
-            ("localhost", "127.0.0.1 ::1"),
-            ("LocalHost.", "127.0.0.1 ::1"),
+            ("localhost", "127.0.0.1 ::1 127.0.0.2"),
+            ("LocalHost.", "127.0.0.1 ::1 127.0.0.2"),
             ("local", "127.0.0.1"),
             ("name-service", "192.0.2.1"),
             ("name", "192.0.2.2"),

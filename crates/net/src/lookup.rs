@@ -3,9 +3,8 @@
 //! One family at a time, because musl's getaddrinfo(3) throws a good answer for IPv4 away when the
 //! question for IPv6 fails: it has a name server whose one answer is bad for one that is bad.
 
-use std::fmt;
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::{fmt, fs, io};
 
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 
@@ -55,15 +54,10 @@ impl fmt::Display for NotFound {
 /// the thread for as long as that takes.
 pub(crate) fn look_up(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
     let file = fs::read("/etc/hosts").unwrap_or_default();
-    let written = hosts::addresses(&String::from_utf8_lossy(&file), host);
-    let found: Vec<_> = if written.is_empty() {
-        ask(host, family)?
-    } else {
-        written.into_iter().map(|ip: IpAddr| SocketAddr::new(ip, 0)).collect()
-    };
+    let written = hosts::addresses(&file, host, port);
+    let found = if written.is_empty() { ask(host, port, family)? } else { written };
     let mut addresses = Vec::new();
-    for mut address in found {
-        address.set_port(port);
+    for address in found {
         if address.is_ipv6() == (family == Family::V6) && !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -71,7 +65,7 @@ pub(crate) fn look_up(host: &str, port: u16, family: Family) -> Result<Vec<Socke
     if addresses.is_empty() { Err(NotFound::NoAddress) } else { Ok(addresses) }
 }
 
-fn ask(host: &str, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
+fn ask(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
     let address = match family {
         Family::V6 => AddrFamily::Inet6,
         Family::V4 => AddrFamily::Inet,
@@ -86,7 +80,11 @@ fn ask(host: &str, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
         LookupErrorKind::NoName => NotFound::NoName,
         LookupErrorKind::NoData => NotFound::NoAddress,
         LookupErrorKind::Again => NotFound::NoAnswer,
-        _ => NotFound::Failed(std::io::Error::from(error).to_string()),
+        _ => NotFound::Failed(io::Error::from(error).to_string()),
     })?;
-    Ok(found.flatten().map(|found| found.sockaddr).collect())
+    let with_port = |mut address: SocketAddr| {
+        address.set_port(port);
+        address
+    };
+    Ok(found.flatten().map(|found| with_port(found.sockaddr)).collect())
 }

@@ -245,9 +245,41 @@ const LIMITS: &[Limit] = &[
         &["upstream::a_service_that_is_slow_is_given_up_after_two_seconds"],
     ),
     (
+        "looking up an upstream",
+        || {
+            let at_a_time = format!("{} at a time", net::limits::ASKING);
+            vec![milliseconds(net::limits::ASK_AGAIN), at_a_time]
+        },
+        &[
+            "net::resolver::a_question_that_is_lost_is_asked_again",
+            "net::resolver::a_name_server_that_hangs_costs_a_few_threads",
+        ],
+    ),
+    (
+        "wait for the other",
+        || vec![milliseconds(net::limits::OTHER_FAMILY)],
+        &["net::resolver::one_good_answer_is_enough"],
+    ),
+    (
+        "age of an upstream's addresses",
+        || vec![seconds(net::limits::FRESH)],
+        &["net::resolver::what_is_known_stays_until_there_is_better"],
+    ),
+    (
+        "look-ups of a host",
+        || vec![format!("one in {}", seconds(net::limits::LOOK_AGAIN))],
+        &[
+            "net::resolver::what_failed_is_not_asked_again_at_once",
+            "net::resolver::many_share_a_look_up_out_of_turn",
+        ],
+    ),
+    (
         "connecting to an upstream",
         || vec![milliseconds(net::limits::CONNECT), milliseconds(net::limits::NEXT_ADDRESS)],
-        &["net::connect::an_address_that_does_not_answer_costs_no_connection"],
+        &[
+            "net::connect::an_address_that_does_not_answer_costs_no_connection",
+            "net::connect::an_address_that_changed_costs_no_connection",
+        ],
     ),
     (
         "calls to one upstream",
