@@ -243,8 +243,11 @@ mod tests {
         connect.join().unwrap()
     }
 
-    fn refusing() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    /// An address that refuses: nobody listens there, and nobody else can.
+    fn refusing() -> (SocketAddr, socket2::Socket) {
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::from(SocketAddr::from((LOCAL, 0)))).unwrap();
+        (socket.local_addr().unwrap().as_socket().unwrap(), socket)
     }
 
     #[test]
@@ -272,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_address_that_refuses_costs_no_connection() {
-        let down = refusing();
+        let (down, _held) = refusing();
         let live = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = live.local_addr().unwrap();
         assert_eq!(connected(&[down, address], 2), [Ok(address), Ok(address)]);
@@ -292,8 +295,8 @@ mod tests {
             Family::V6 => Err(NotFound::NoAddress),
         };
         let silent = Silent::new();
-        let down = [refusing(), refusing()];
-        for old in [&[down[0]][..], &down, &[silent.address()], &[silent.address(), down[0]]] {
+        let ((down, _held), (other, _held_too)) = (refusing(), refusing());
+        for old in [&[down][..], &[down, other], &[silent.address()], &[silent.address(), down]] {
             assert_eq!(moved(old, look_up, 2), [Ok(address), Ok(address)], "{old:?}");
         }
     }
@@ -306,8 +309,9 @@ mod tests {
             |_, _, _| Err(NotFound::NoAnswer),
             |_, _, _| Ok(vec![SocketAddr::from((LOCAL, 1))]),
         ];
+        let (down, _held) = refusing();
         for look_up in look_ups {
-            assert_eq!(moved(&[refusing()], look_up, 1), [Err("connection refused".into())]);
+            assert_eq!(moved(&[down], look_up, 1), [Err("connection refused".into())]);
         }
     }
 }
