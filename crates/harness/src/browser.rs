@@ -59,6 +59,27 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
+    /// Opens a page in a window of its own, beside those that are open, and looks at it: the
+    /// window's handle.
+    pub fn open_beside(&self, url: &str) -> String {
+        let window = self.post("/window/new", &json!({ "type": "window" }));
+        let handle = text(&window["handle"]);
+        self.look_at(&handle);
+        self.open(url);
+        handle
+    }
+
+    /// The handle of the window that is looked at.
+    #[must_use]
+    pub fn window(&self) -> String {
+        text(&self.call("GET", &format!("{}/window", self.session), &json!({})))
+    }
+
+    /// Looks at another window.
+    pub fn look_at(&self, handle: &str) {
+        self.post("/window", &json!({ "handle": handle }));
+    }
+
     /// Clicks on the element that a CSS selector finds, as a mouse does.
     pub fn click(&self, selector: &str) {
         let element = self.element(selector);
