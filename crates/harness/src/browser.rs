@@ -27,8 +27,16 @@ impl Browser {
     /// Starts chromedriver, and it Chromium.
     #[must_use]
     pub fn start() -> Self {
-        let driver = Process::start(Command::new("chromedriver").arg("--port=0"));
-        let started = driver.line(|line| line.contains("started successfully on port"));
+        // The free port that it finds for IPv6 may be in use for IPv4: then it ends, and another
+        // one finds another port.
+        let (driver, started) = loop {
+            let driver = Process::start(Command::new("chromedriver").arg("--port=0"));
+            let said = ["started successfully on port", "IPv4 port not available"];
+            let line = driver.line(|line| said.iter().any(|words| line.contains(words)));
+            if line.contains(said[0]) {
+                break (driver, line);
+            }
+        };
         let port = started.trim_end_matches('.').rsplit(' ').next().and_then(|p| p.parse().ok());
         let address = ([127, 0, 0, 1], port.expect("a port in the line")).into();
         let mut browser = Self { _driver: driver, address, session: String::new() };
@@ -57,6 +65,28 @@ impl Browser {
     /// Opens a page and waits until it is there.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
+    }
+
+    /// Opens a page in a window of its own, beside those that are open, and looks at it: the
+    /// window's handle.
+    #[must_use]
+    pub fn open_beside(&self, url: &str) -> String {
+        let window = self.post("/window/new", &json!({ "type": "window" }));
+        let handle = text(&window["handle"]);
+        self.look_at(&handle);
+        self.open(url);
+        handle
+    }
+
+    /// The handle of the window that is looked at.
+    #[must_use]
+    pub fn window(&self) -> String {
+        text(&self.call("GET", &format!("{}/window", self.session), &json!({})))
+    }
+
+    /// Looks at another window.
+    pub fn look_at(&self, handle: &str) {
+        self.post("/window", &json!({ "handle": handle }));
     }
 
     /// Clicks on the element that a CSS selector finds, as a mouse does.

@@ -26,6 +26,14 @@ fn shows_silent(browser: &Browser, task: &str, silent: bool) {
     browser.shows(&format!("{faded}.includes('{task}')"), silent);
 }
 
+/// The events that contain this, without their times, and whether they are red.
+fn events_with(word: &str) -> String {
+    format!(
+        "[...events.children].filter(item => item.textContent.includes('{word}')).map(\
+            item => [item.textContent.slice(8), item.className])"
+    )
+}
+
 #[test]
 #[ignore = "needs chromium and chromedriver: just browser"]
 fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
@@ -119,7 +127,6 @@ fn faults_and_releases_are_drawn() {
     let mesh = Mesh::start(&[]);
     let browser = open(&mesh);
     mesh.ask(&["fault", "name-1", "100%500"]);
-    mesh.ask(&["fault", "greeting-1", "100%300ms"]);
     // Each name task has every other call: four failures, one less than take a task out.
     for _ in 0..8 {
         browser.click("[data-ask='1']");
@@ -128,16 +135,58 @@ fn faults_and_releases_are_drawn() {
     browser.shows("failed.textContent", "4");
     let cause = "[...events.children].some(item => /name \\(http:.*\\): answered 500/.test(item.textContent))";
     browser.shows(cause, true);
-    let slow = "[...document.querySelectorAll('.task:has(.slow) title')].map(t => t.textContent)";
-    browser.shows(slow, json!(["greeting-1"]));
 
+    // The repair is told, and the failure's line goes.
     mesh.ask(&["fault", "name-1", "none"]);
-    mesh.ask(&["release", "greeting", "green"]);
+    mesh.ask(&["fault", "greeting-1", "100%300ms"]);
     browser.run("rate.value = 50");
     browser.click("#steady");
+    let slow = "[...document.querySelectorAll('.task:has(.slow) title')].map(t => t.textContent)";
+    browser.shows(slow, json!(["greeting-1"]));
+    browser.shows(&events_with("slow"), json!([["greeting-1 is slow.", ""]]));
+    browser.shows(&events_with("fail"), json!([["name no longer fails, after 4 failures.", ""]]));
+    browser.shows(&events_with("answered 500"), json!([]));
+
+    mesh.ask(&["release", "greeting", "green"]);
     browser.shows("drawing.textContent.includes('green 100 %')", true);
+    let told = "greeting green came, greeting-1 and greeting-2 went.";
+    browser.shows(&events_with("greeting green"), json!([[told, ""]]));
+    mesh.ask(&["release", "name", "v2", "--blue-green"]);
+    mesh.ask(&["promote", "name"]);
+    let told = "name v2 came, name-1 and name-2 went.";
+    browser.shows(&events_with("name v2"), json!([[told, ""]]));
     browser.click("#stop");
     browser.shows("failed.textContent", "4");
+    // Nothing of all this was a failure, or is one still.
+    browser.shows("document.querySelectorAll('#events .bad').length", 0);
+    browser.shows(&events_with("no longer answers"), json!([]));
+}
+
+/// Two pages ask the same mesh at the same rate: each meets every task, and calls none silent.
+#[test]
+#[ignore = "needs chromium and chromedriver: just browser"]
+fn two_pages_at_once_raise_no_alarm() {
+    let mesh = Mesh::start(&[]);
+    let browser = open(&mesh);
+    let first = browser.window();
+    let second = browser.open_beside(&format!("http://{}", mesh.front));
+    for window in [&first, &second] {
+        browser.look_at(window);
+        browser.click("[data-ask='10']");
+        browser.shows("greetings.textContent", "10");
+    }
+    for window in [&first, &second] {
+        browser.look_at(window);
+        browser.click("#steady");
+    }
+    for window in [&first, &second] {
+        browser.look_at(window);
+        browser.shows("Number(greetings.textContent) >= 150", true);
+        browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+        browser.shows("document.querySelectorAll('.task.silent, #events .bad').length", 0);
+        browser.shows(&events_with("longer"), json!([]));
+        browser.shows("failed.textContent", "0");
+    }
 }
 
 /// Through the load balancer and a sidecar come more headers than a leaf would take.
@@ -170,6 +219,8 @@ fn a_leaf_that_is_killed_fades_and_comes_back() {
     shows_silent(&browser, "name-1", true);
     mesh.is_up_again("name-1");
     shows_silent(&browser, "name-1", false);
+    browser.shows(&events_with("name-1 no longer"), json!([["name-1 no longer answers.", ""]]));
+    browser.shows(&events_with("again"), json!([["name-1 answers again.", ""]]));
     browser.click("#stop");
     browser.shows("failed.textContent", "0");
     assert_eq!(browser.console(), [""; 0]);
