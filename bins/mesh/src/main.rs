@@ -21,12 +21,16 @@
 //! | `overview` | what runs where |
 //! | `event` | what happens |
 //! | `output` | ... as it is told, to people or machines |
+//! | `brief` | ... the lines of a task's log, short for people |
+//! | `shown` | words of others, without what a terminal would obey |
+//! | `terminal` | what a terminal may be sent, and how wide it is |
 //! | `connection` | a connection for HTTP requests |
 //! | `within` | a limit to how long something may take |
 //! | `loopback` | a port that only this machine reaches |
 //! | `lock` | locking what no holder leaves half-changed |
 
 mod arguments;
+mod brief;
 mod built_in;
 mod child;
 mod connection;
@@ -42,8 +46,10 @@ mod orchestrator;
 mod output;
 mod overview;
 mod program;
+mod shown;
 mod supervisor;
 mod task;
+mod terminal;
 mod within;
 
 use std::fmt::Display;

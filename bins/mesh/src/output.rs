@@ -1,10 +1,12 @@
 //! What the mesh writes to standard output.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
+use crate::brief::brief;
 use crate::event::{Counted, Event};
 use crate::overview::Overview;
+use crate::terminal;
 
 /// Who says what no task says.
 const MESH: &str = "mesh";
@@ -23,7 +25,7 @@ impl Output {
     pub(crate) fn tell(self, event: &Event) {
         match self {
             Self::People => match event {
-                Event::Log { process, line } => write(process, line),
+                Event::Log { process, line } => write(process, &brief(line)),
                 _ => write(MESH, &text(event)),
             },
             Self::Machines => {
@@ -38,7 +40,7 @@ impl Output {
 
 /// One line, with who says it in front; on a terminal the tasks' own lines are dim.
 fn write(who: &str, text: &str) {
-    let dim = who != MESH && io::stdout().is_terminal();
+    let dim = who != MESH && terminal::shows_colours(&io::stdout());
     let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
     // Fails when nobody reads any more. The mesh runs on.
     let _ = writeln!(io::stdout(), "{on}{who:<11} | {text}{off}");

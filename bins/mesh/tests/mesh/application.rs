@@ -138,6 +138,8 @@ fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
 /// Without `--json`: how to go on, and, at the end, who answered how often.
 fn people_are_told_in_words(engine: &[&str]) {
     let mut process = Process::start(command().args(["--port", "0"]).args(engine));
+    let start = format!("name-1      | start, version {}, 127.0.", env!("CARGO_PKG_VERSION"));
+    let _ = process.line(|line| line.starts_with(&start));
     let balancer = process.line(|line| line.trim_start().starts_with("load balancer"));
     let front = balancer.split("http://").nth(1).unwrap().parse().unwrap();
     let _ = process.line(|line| line.contains("Ctrl-C"));
@@ -154,8 +156,10 @@ fn people_are_told_in_words(engine: &[&str]) {
     ] {
         assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
     }
-    let start = "name-1      | {";
-    assert!(log.iter().any(|line| line.starts_with(start)), "{start}: {log:#?}");
+    for line in ["name-1      | drain", "name-1      | stop, 2 requests, quiet"] {
+        assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
+    }
+    assert!(!log.iter().any(|line| line.contains(r#"{""#)), "JSON is for machines: {log:#?}");
 }
 
 /// Nor does it leave anything behind, also of a task that cannot drain.
@@ -196,6 +200,6 @@ fn what_cannot_run_says_why() {
 
     let refused = run(command().args(["--tasks", "0"]));
     assert_eq!(refused.code, Some(2));
-    let error = "mesh: invalid value '0' for '--tasks <N>': 0 is not in 1..=32; see --help\n";
+    let error = "mesh: --tasks 0: give a whole number from 1 to 32; see --help\n";
     assert_eq!(refused.stderr, error);
 }
