@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -9,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use envoy_config::Connect;
@@ -17,8 +16,8 @@ use envoy_config::Connect;
 use crate::child::ServiceProgram;
 use crate::control::Ask;
 use crate::load;
+use crate::misuse;
 use crate::output::Output;
-use crate::shown;
 use crate::task::MAX_TASKS;
 
 const DEFAULT_PORT: u16 = 8080;
@@ -57,7 +56,8 @@ pub(crate) struct Options {
     pub(crate) tasks: u8,
 
     /// The port as it was given.
-    #[arg(long, value_name = "N", global = true, value_parser = whole(0..=u16::MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", global = true)]
+    #[arg(value_parser = whole(0..=u16::MAX), allow_negative_numbers = true)]
     #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for a free one [default: {DEFAULT_PORT}]; \
                           from another terminal: of the mesh that is meant, if several run"))]
     port: Option<u16>,
@@ -143,7 +143,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 return Ok(Action::Print(error.to_string()));
             }
-            _ => return Err(format!("{}; see --help", what_is_wrong(&error, &words))),
+            _ => return Err(format!("{}; see --help", misuse::what_is_wrong(&error, &words))),
         },
     };
     let Options { port, json, .. } = line.options;
@@ -202,99 +202,6 @@ pub(crate) fn word(word: &str) -> Result<String, String> {
         return Err(format!("give {MAX_WORD} bytes at most"));
     }
     Ok(word.to_owned())
-}
-
-/// What each command is called with, where its words are not enough or too many.
-const EXAMPLES: &[(&str, &str)] = &[
-    ("status", "cargo mesh status"),
-    ("scale", "cargo mesh scale name 4"),
-    ("pause", "cargo mesh pause name-1"),
-    ("resume", "cargo mesh resume name-1"),
-    ("kill", "cargo mesh kill name-1"),
-    ("fault", "cargo mesh fault name-1 20%503, or cargo mesh fault name-1 none"),
-    ("release", "cargo mesh release name green"),
-    ("promote", "cargo mesh promote name"),
-    ("rollback", "cargo mesh rollback name"),
-    ("load", "cargo mesh load --seconds 10"),
-];
-
-/// What was called otherwise once, and now is not what a user of ECS would expect.
-const OLD: &[(&str, &str)] = &[
-    ("stop", "cargo mesh pause name-1 lets a task hang, cargo mesh kill name-1 ends it"),
-    ("start", "cargo mesh resume name-1 lets a paused task go on"),
-];
-
-/// One line: the word that is wrong, and what would be right.
-fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" and "),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
-    // `--port <N>`: the option, or `<TASK>`: a word that has a place.
-    let name = argument.split([' ', '=']).next().unwrap_or_default();
-    let shown = if name.starts_with("--") {
-        format!("{name} {}", shown::word(&value))
-    } else {
-        shown::word(&value)
-    };
-    let typed = || words.iter().skip(1).filter_map(|word| word.to_str());
-    let example = typed().find_map(|word| EXAMPLES.iter().find(|(command, _)| *command == word));
-    let as_in = example.map(|(_, example)| format!("as in {example}"));
-    match error.kind() {
-        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
-            Some(ContextValue::Strings(values)) if !values.is_empty() => {
-                format!("{shown}: give one of {}", values.join(", "))
-            }
-            _ => format!("{name} needs a value"),
-        },
-        // The parsers of this file and of `Site` say what to give.
-        ErrorKind::ValueValidation => {
-            let why = error.source().map(ToString::to_string).unwrap_or_default();
-            if name == "<TASKS>" || name == "[URL]" { why } else { format!("{shown}: {why}") }
-        }
-        ErrorKind::InvalidSubcommand => {
-            let command = text(ContextKind::InvalidSubcommand);
-            if let Some((_, now)) = OLD.iter().find(|(old, _)| *old == command) {
-                return format!("there is no {command}: {now}");
-            }
-            let all: Vec<_> = EXAMPLES.iter().map(|(command, _)| *command).collect();
-            let command = shown::word(&command);
-            format!("there is no command {command}: give one of {}", all.join(", "))
-        }
-        ErrorKind::UnknownArgument => {
-            let word = shown::word(&argument);
-            let similar = text(ContextKind::SuggestedArg);
-            match (argument.starts_with('-'), similar.is_empty(), as_in) {
-                (true, false, _) => format!("there is no {word}: did you mean {similar}?"),
-                (true, true, Some(as_in)) => {
-                    format!("there is no {word} here: leave it out, {as_in}")
-                }
-                (false, _, Some(as_in)) => {
-                    format!("{word} is one word too many: leave it out, {as_in}")
-                }
-                _ => format!("there is no {word}: leave it out"),
-            }
-        }
-        ErrorKind::MissingRequiredArgument => match (example, as_in) {
-            (Some((command, _)), Some(as_in)) => {
-                format!("{command} needs {argument}, {as_in}")
-            }
-            _ => format!("give {argument}"),
-        },
-        ErrorKind::ArgumentConflict => format!("{name} is given twice: leave one out"),
-        ErrorKind::TooManyValues => {
-            format!("{name} takes no value: leave out {}", shown::word(&value))
-        }
-        ErrorKind::InvalidUtf8 => {
-            let word = words.iter().find(|word| word.to_str().is_none());
-            let word = word.map(|word| shown::word(&word.to_string_lossy())).unwrap_or_default();
-            format!("{word} is not UTF-8: give plain text")
-        }
-        _ => shown::line(error.to_string().lines().next().unwrap_or_default()),
-    }
 }
 
 #[cfg(test)]
@@ -423,6 +330,8 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example_that_is_right() {
+        use crate::misuse::EXAMPLES;
+
         let all = CommandLine::command();
         let commands = all.get_subcommands().filter(|command| !command.is_hide_set());
         let names: Vec<_> = EXAMPLES.iter().map(|(name, _)| *name).collect();

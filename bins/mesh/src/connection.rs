@@ -23,22 +23,22 @@ where
 {
     let stream = Async::<TcpStream>::connect(address).await?;
     stream.get_ref().set_nodelay(true)?;
-    let stream = FuturesIo::new(Fair { stream, reads: 0 });
+    let stream = FuturesIo::new(Fair { stream, read: 0 });
     let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the other side hangs up.
     smol::spawn(connection).detach();
     Ok(sender)
 }
 
-/// Reads in a row before the others have their turn.
-const TURN: u32 = 32;
+/// Bytes that are read in a row before the others have their turn.
+const TURN: usize = 16 * 1024;
 
 /// A stream whose reader gives way: hyper reads interim answers (1xx) for as long as they come, and
 /// the thread that it runs on is everybody's, with the limits to how long an answer may take.
 struct Fair {
     stream: Async<TcpStream>,
     /// In this turn.
-    reads: u32,
+    read: usize,
 }
 
 impl AsyncRead for Fair {
@@ -47,13 +47,18 @@ impl AsyncRead for Fair {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.reads == TURN {
-            self.reads = 0;
+        if self.read == TURN {
+            self.read = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        let room = buffer.len().min(TURN - self.read);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
+        match read {
+            Poll::Ready(Ok(length)) => self.read += length,
+            // Nothing has come: the others have their turn now.
+            _ => self.read = 0,
+        }
         read
     }
 }
@@ -64,8 +69,6 @@ impl AsyncWrite for Fair {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // Who writes has come to an end with what it read.
-        self.reads = 0;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

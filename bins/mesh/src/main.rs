@@ -7,6 +7,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
+//! | `misuse` | ... and what is wrong with it |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
 //! | `control` | what another terminal asks of it |
@@ -42,6 +43,7 @@ mod load;
 mod lock;
 mod loopback;
 mod mesh;
+mod misuse;
 mod orchestrator;
 mod output;
 mod overview;

@@ -89,3 +89,23 @@ fn all(overview: &Overview) -> String {
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use application::EDGE;
+
+    use super::*;
+    use crate::event::Answered;
+    use crate::task::Task;
+
+    #[test]
+    fn the_tasks_that_answered_are_in_the_order_of_their_numbers() {
+        let tasks = [10, 9, 2].map(|number| (Task { service: EDGE, number }, 1)).into();
+        let answered = Answered { behind: "load balancer", counted: Counted::Requests, tasks };
+        let answered = Event::Answered(answered);
+        let expected = "load balancer answered: greeter-2 1, greeter-9 1, greeter-10 1";
+        assert_eq!(text(&answered), expected);
+        let json = serde_json::to_string(&answered).unwrap();
+        assert!(json.ends_with(r#""greeter-2":1,"greeter-9":1,"greeter-10":1}}"#), "{json}");
+    }
+}

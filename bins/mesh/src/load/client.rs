@@ -57,24 +57,6 @@ impl Site {
     pub(super) fn at(address: SocketAddr) -> Self {
         Self { authority: address.to_string(), path: "/".to_owned() }
     }
-
-    /// Opens the first connection to it.
-    ///
-    /// # Errors
-    ///
-    /// Nobody can be reached there: why, and what may be done about it.
-    pub(super) async fn reach(&self) -> Result<Connection, String> {
-        let late = Err(Failure::ConnectLate(TIMEOUT));
-        let reached = within(TIMEOUT, connect(&self.authority)).await.unwrap_or(late);
-        reached.map_err(|failure| {
-            let remedy = match failure {
-                Failure::UnknownHost => "give one that is known here, or an address",
-                Failure::OutOfFiles => "raise the limit, as with ulimit -n 4096",
-                _ => "start what is to listen there, or give another port",
-            };
-            format!("cannot ask {}: {failure}: {remedy}", self.authority)
-        })
-    }
 }
 
 type Connection = SendRequest<Empty<Bytes>>;
@@ -83,11 +65,44 @@ type Connection = SendRequest<Empty<Bytes>>;
 pub(super) struct Client {
     site: Arc<Site>,
     connection: Option<Connection>,
+    awaited: Awaited,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    Addresses,
+    Connection,
+    Answer,
 }
 
 impl Client {
-    pub(super) fn new(site: Arc<Site>, connection: Option<Connection>) -> Self {
-        Self { site, connection }
+    pub(super) fn new(site: Arc<Site>) -> Self {
+        Self { site, connection: None, awaited: Awaited::Addresses }
+    }
+
+    /// Opens its connection, before there is anything to ask.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be reached there: why, and what may be done about it.
+    pub(super) async fn reach(&mut self) -> Result<(), String> {
+        let reached = within(TIMEOUT, self.connect()).await;
+        let failure = match reached.unwrap_or_else(|| Err(self.late())) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let remedy = match failure {
+            Failure::UnknownHost | Failure::LookUpLate(_) => {
+                "give one that is known here, or an address"
+            }
+            Failure::OutOfFiles => "raise the limit, as with ulimit -n 4096",
+            _ => "start what is to listen there, or give another port",
+        };
+        Err(format!("cannot ask {}: {failure}: {remedy}", self.site.authority))
     }
 
     /// Asks whenever a request is due.
@@ -107,10 +122,11 @@ impl Client {
     /// One request: the body of the answer.
     async fn ask(&mut self) -> Result<String, Failure> {
         let kept = self.connection.take().filter(|kept| !kept.is_closed());
-        let connection = self.connection.insert(match kept {
+        let mut connection = match kept {
             Some(kept) => kept,
-            None => connect(&self.site.authority).await?,
-        });
+            None => self.connect().await?,
+        };
+        self.awaited = Awaited::Answer;
         let request = Request::get(&self.site.path)
             .header(header::HOST, &self.site.authority)
             .body(Empty::new())
@@ -122,29 +138,33 @@ impl Client {
         let body = body.map_err(|error| Failure::of_reading(&*error, MAX_ANSWER))?.to_bytes();
         // Ready for the next, unless this was the last: then `is_closed` says so.
         let _ = connection.ready().await;
+        self.connection = Some(connection);
         if status != StatusCode::OK {
             return Err(Failure::Status(status.as_u16()));
         }
         String::from_utf8(body.into()).map_err(|_| Failure::NoGreeting)
     }
 
+    async fn connect(&mut self) -> Result<Connection, Failure> {
+        self.awaited = Awaited::Addresses;
+        let addresses = smol::net::resolve(&self.site.authority).await;
+        self.awaited = Awaited::Connection;
+        let mut last = Failure::UnknownHost;
+        for address in addresses.map_err(|error| Failure::of_looking_up(&error))? {
+            match connection::open(address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Failure::of_connecting(&error),
+            }
+        }
+        Err(last)
+    }
+
     /// What was waited for, and did not come.
     fn late(&self) -> Failure {
-        match self.connection {
-            Some(_) => Failure::Late(TIMEOUT),
-            None => Failure::ConnectLate(TIMEOUT),
+        match self.awaited {
+            Awaited::Addresses => Failure::LookUpLate(TIMEOUT),
+            Awaited::Connection => Failure::ConnectLate(TIMEOUT),
+            Awaited::Answer => Failure::Late(TIMEOUT),
         }
     }
-}
-
-async fn connect(authority: &str) -> Result<Connection, Failure> {
-    let addresses = smol::net::resolve(authority).await;
-    let mut last = Failure::UnknownHost;
-    for address in addresses.map_err(|error| Failure::of_looking_up(&error))? {
-        match connection::open(address).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = Failure::of_connecting(&error),
-        }
-    }
-    Err(last)
 }

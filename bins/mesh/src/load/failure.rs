@@ -21,6 +21,8 @@ pub(super) enum Failure {
     TooLong(usize),
     NoHttp,
     UnknownHost,
+    /// Not known within this time.
+    LookUpLate(Duration),
     /// No connection, for what the system says of it.
     Connect(io::ErrorKind),
     /// No connection within this time.
@@ -59,6 +61,10 @@ impl Failure {
         while let Some(error) = cause {
             match error.downcast_ref().map(io::Error::kind) {
                 Some(io::ErrorKind::UnexpectedEof) => break,
+                // Of a chunk's size, or what stands there.
+                Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+                    return Self::NoHttp;
+                }
                 Some(kind) => return Self::Broken(kind),
                 None => {}
             }
@@ -91,6 +97,7 @@ impl fmt::Display for Failure {
             Self::TooLong(limit) => write!(f, "an answer of more than {} KiB", limit / 1024),
             Self::NoHttp => f.write_str("no HTTP in the answer"),
             Self::UnknownHost => f.write_str("unknown host"),
+            Self::LookUpLate(limit) => write!(f, "host not looked up within {limit:?}"),
             Self::Connect(kind) => write!(f, "no connection: {kind}"),
             Self::ConnectLate(limit) => write!(f, "no connection within {limit:?}"),
             Self::Broken(kind) => write!(f, "connection broke: {kind}"),

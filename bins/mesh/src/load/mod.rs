@@ -37,7 +37,8 @@ pub(crate) struct Options {
     connections: u16,
     /// Requests a second, late or not: the time of each counts from when it was due. Without this,
     /// each connection asks as soon as it has an answer
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     rate: Option<u32>,
     /// How long, 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -64,15 +65,17 @@ pub(crate) fn run(
     });
     let time = Duration::from_secs(options.seconds.into());
     let pace = Arc::new(Pace::start(options.rate, time));
-    let mut first = Some(smol::block_on(site.reach())?);
+    let mut first = Client::new(site.clone());
+    smol::block_on(first.reach())?;
     let clients = usize::from(options.connections);
     let report = Arc::new(Mutex::new(Report::new(clients)));
     smol::block_on(async {
-        let start = |number| {
-            let client = Client::new(site.clone(), first.take());
+        let others = (1..clients).map(|_| Client::new(site.clone()));
+        let start = |(number, client): (usize, Client)| {
             smol::spawn(client.run(number, pace.clone(), report.clone()))
         };
-        let clients: Vec<_> = (0..clients).map(start).collect();
+        let all = std::iter::once(first).chain(others).enumerate();
+        let clients: Vec<_> = all.map(start).collect();
         let all = async {
             for client in clients {
                 client.await;

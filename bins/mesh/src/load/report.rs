@@ -172,6 +172,8 @@ impl Times {
 #[derive(Default)]
 struct Makers {
     places: Vec<BTreeMap<String, u64>>,
+    /// How many there are, in all places.
+    known: usize,
     /// Those there is no room for.
     others: u64,
 }
@@ -179,14 +181,17 @@ struct Makers {
 impl Makers {
     fn count(&mut self, makers: Vec<String>) {
         for (place, maker) in makers.into_iter().enumerate() {
-            let known: usize = self.places.iter().map(BTreeMap::len).sum();
             if let Some(count) = self.places.get_mut(place).and_then(|its| its.get_mut(&maker)) {
                 *count += 1;
-            } else if known < MAX_MAKERS && maker.len() <= MAX_NAME && place <= self.places.len() {
+            } else if self.known < MAX_MAKERS
+                && maker.len() <= MAX_NAME
+                && place <= self.places.len()
+            {
                 if self.places.len() == place {
                     self.places.push(BTreeMap::new());
                 }
                 self.places[place].insert(maker, 1);
+                self.known += 1;
             } else {
                 self.others += 1;
             }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Instant;
 
 use chassis::shutdown::STOP_TIMEOUT;
@@ -160,6 +161,23 @@ fn people_are_told_in_words(engine: &[&str]) {
         assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
     }
     assert!(!log.iter().any(|line| line.contains(r#"{""#)), "JSON is for machines: {log:#?}");
+}
+
+/// On a terminal the tasks' lines are dim, unless the user has said that colours are unwelcome.
+#[test]
+fn colours_are_for_who_wants_them() {
+    for (variable, value, dim) in
+        [("NO_COLOR", "", "\u{1b}[2m"), ("NO_COLOR", "1", ""), ("TERM", "dumb", "")]
+    {
+        let mut terminal = Command::new("script");
+        let line = format!("exec '{}' --port 0 --tasks 1", env!("CARGO_BIN_EXE_mesh"));
+        terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        terminal.env_remove("NO_COLOR").env("TERM", "xterm").env(variable, value);
+        let process = Process::start(&mut terminal);
+        let start = process.line(|line| line.contains("name-1 ") && line.contains("start, "));
+        assert!(start.starts_with(&format!("{dim}name-1 ")), "{variable}={value}: {start:?}");
+        assert_eq!(start.contains('\u{1b}'), !dim.is_empty(), "{variable}={value}: {start:?}");
+    }
 }
 
 /// Nor does it leave anything behind, also of a task that cannot drain.

@@ -127,6 +127,7 @@ fn errors_are_told_by_kind() {
     let busy = Peer::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     let other = Peer::saying("hello");
     let long = Peer::saying(&"x".repeat(100_000));
+    let no_chunk = Peer::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
     let strange = Peer::answering("220 smtp.example.com\r\n");
     let cut = Peer::start(|_, mut stream| {
         let _ = peer::read_request(&mut stream);
@@ -141,6 +142,7 @@ fn errors_are_told_by_kind() {
         (other, "no greeting in the answer"),
         (long, "an answer of more than 64 KiB"),
         (strange, "no HTTP in the answer"),
+        (no_chunk, "no HTTP in the answer"),
         (cut, "connection closed before the end of the answer"),
         (resets, "connection broke: connection reset"),
     ] {
@@ -231,7 +233,7 @@ fn it_ends_in_time_whatever_the_server_does() {
     let loads = peers.map(|peer| {
         thread::spawn(move || {
             let start = Instant::now();
-            let said = load(&["--connections", "2", "--seconds", "1", &peer.url()]);
+            let said = load(&["--connections", "8", "--seconds", "1", &peer.url()]);
             (said, start.elapsed())
         })
     });
@@ -239,8 +241,8 @@ fn it_ends_in_time_whatever_the_server_does() {
         let (said, took) = load.join().unwrap();
         assert!(took < Duration::from_secs(20), "{took:?}: {}", said.stderr);
         assert_eq!(said.code, Some(1));
-        assert_eq!(row(&said.stderr, "all").0, 2, "{}", said.stderr);
-        assert_eq!(row(&said.stderr, "no answer within 10s").0, 2, "{}", said.stderr);
+        assert_eq!(row(&said.stderr, "all").0, 8, "{}", said.stderr);
+        assert_eq!(row(&said.stderr, "no answer within 10s").0, 8, "{}", said.stderr);
     }
 }
 
