@@ -1,17 +1,22 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use envoy_config::Connect;
 
 use crate::child::ServiceProgram;
 use crate::control::Ask;
 use crate::load;
+use crate::misuse;
 use crate::output::Output;
 use crate::task::MAX_TASKS;
 
@@ -19,7 +24,7 @@ const DEFAULT_PORT: u16 = 8080;
 
 /// The whole application on this machine: tasks, proxies between them, and a load balancer.
 #[derive(Parser)]
-#[command(name = "mesh", version, args_conflicts_with_subcommands = true)]
+#[command(name = "mesh", version)]
 struct CommandLine {
     #[command(flatten)]
     options: Options,
@@ -46,12 +51,13 @@ pub(crate) enum Action {
 pub(crate) struct Options {
     /// Tasks of each service.
     #[arg(long, value_name = "N", default_value_t = 2)]
-    #[arg(value_parser = RangedU64ValueParser::<u8>::new().range(1..=MAX_TASKS.into()))]
+    #[arg(value_parser = whole(1..=MAX_TASKS), allow_negative_numbers = true)]
     #[arg(help = format!("Tasks of each service, 1 to {MAX_TASKS}"))]
     pub(crate) tasks: u8,
 
     /// The port as it was given.
     #[arg(long, value_name = "N", global = true)]
+    #[arg(value_parser = whole(0..=u16::MAX), allow_negative_numbers = true)]
     #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for a free one [default: {DEFAULT_PORT}]; \
                           from another terminal: of the mesh that is meant, if several run"))]
     port: Option<u16>,
@@ -127,19 +133,33 @@ pub(crate) enum Child {
 ///
 /// One line that says what is wrong, and what would be right.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action, String> {
-    let line = match CommandLine::try_parse_from(words) {
-        Ok(line) => line,
+    let words: Vec<_> = words.into_iter().collect();
+    let parsed = CommandLine::command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| CommandLine::from_arg_matches(&matches).map(|line| (line, matches)));
+    let (line, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 return Ok(Action::Print(error.to_string()));
             }
-            _ => return Err(one_line(&error.to_string())),
+            _ => return Err(format!("{}; see --help", misuse::what_is_wrong(&error, &words))),
         },
     };
+    let Options { port, json, .. } = line.options;
     Ok(match line.command {
-        Some(Command::Ask(ask)) => Action::Ask(line.options.port, ask),
-        Some(Command::Load(options)) => Action::Load(line.options.port, options),
-        Some(Command::Be(child)) => Action::Be(child),
+        Some(command) => {
+            let status = matches!(command, Command::Ask(Ask::Status { .. }));
+            is_for(&matches, status)?;
+            match command {
+                Command::Ask(Ask::Status { json: own }) => {
+                    Action::Ask(port, Ask::Status { json: json || own })
+                }
+                Command::Ask(ask) => Action::Ask(port, ask),
+                Command::Load(options) => Action::Load(port, options),
+                Command::Be(child) => Action::Be(child),
+            }
+        }
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
             return Err("--connect tcp is for --proxy envoy".to_owned());
         }
@@ -147,14 +167,41 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
     })
 }
 
-/// clap's words without their title and without the usage at their end.
-fn one_line(error: &str) -> String {
-    let lines = error.lines().take_while(|line| {
-        !line.starts_with("Usage:") && !line.starts_with("For more information")
-    });
-    let lines: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
-    let line = lines.join("; ").replace("; [", " [");
-    format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
+/// Refuses options of a mesh that is started, before a command that starts none.
+fn is_for(matches: &ArgMatches, status: bool) -> Result<(), String> {
+    let Some((command, _)) = matches.subcommand() else { return Ok(()) };
+    for option in ["tasks", "proxy", "connect", "json"] {
+        let given = matches.value_source(option) == Some(ValueSource::CommandLine);
+        if given && !(status && option == "json") {
+            return Err(format!("--{option} is not for {command}: leave it out; see --help"));
+        }
+    }
+    Ok(())
+}
+
+/// A whole number in this range.
+pub(crate) fn whole<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + Display + PartialOrd + Clone + Send + Sync + 'static,
+{
+    move |word| {
+        let number = word.parse().ok().filter(|number| range.contains(number));
+        number
+            .ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// The longest word that a mesh is sent, in bytes.
+const MAX_WORD: usize = 256;
+
+/// A word that fits into what is sent to a mesh.
+pub(crate) fn word(word: &str) -> Result<String, String> {
+    if word.len() > MAX_WORD {
+        return Err(format!("give {MAX_WORD} bytes at most"));
+    }
+    Ok(word.to_owned())
 }
 
 #[cfg(test)]
@@ -188,31 +235,112 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_in_one_line() {
+        let commands =
+            "status, scale, pause, resume, kill, fault, release, promote, rollback, load";
         for (line, error) in [
-            ("--tasks 0", "invalid value '0' for '--tasks <N>': 0 is not in 1..=32"),
+            ("--tasks 0", "--tasks 0: give a whole number from 1 to 32"),
+            ("--tasks many", "--tasks many: give a whole number from 1 to 32"),
+            ("--tasks -1", "--tasks -1: give a whole number from 1 to 32"),
+            ("--tasks", "--tasks needs a value"),
+            ("--port", "--port needs a value"),
+            ("--proxy", "--proxy \"\": give one of built-in, envoy"),
+            ("--tasks=1 --tasks=2", "--tasks is given twice: leave one out"),
+            ("--port 65536", "--port 65536: give a whole number from 0 to 65535"),
+            ("kill name-1 --port x", "--port x: give a whole number from 0 to 65535"),
+            ("--json=yes", "--json takes no value: leave out yes"),
+            ("--prot 80", "there is no --prot: did you mean --port?"),
+            ("--proxy nginx", "--proxy nginx: give one of built-in, envoy"),
+            ("cook", &format!("there is no command cook: give one of {commands}")),
+            ("\u{1b}[2J", &format!("there is no command \\u{{1b}}[2J: give one of {commands}")),
             (
-                "--tasks many",
-                "invalid value 'many' for '--tasks <N>': invalid digit found in string",
-            ),
-            ("--tasks", "a value is required for '--tasks <N>' but none was supplied"),
-            ("--port 65536", "invalid value '65536' for '--port <N>': 65536 is not in 0..=65535"),
-            (
-                "--prot 80",
-                "unexpected argument '--prot' found; tip: a similar argument exists: '--port'",
+                "stop name-1",
+                "there is no stop: cargo mesh pause name-1 lets a task hang, \
+                 cargo mesh kill name-1 ends it",
             ),
             (
-                "--proxy nginx",
-                "invalid value 'nginx' for '--proxy <P>' [possible values: built-in, envoy]",
+                "start name-1",
+                "there is no start: cargo mesh resume name-1 lets a paused task go on",
+            ),
+            ("kill", "kill needs <TASK>, as in cargo mesh kill name-1"),
+            ("scale", "scale needs <SERVICE> and <TASKS>, as in cargo mesh scale name 4"),
+            ("scale name", "scale needs <TASKS>, as in cargo mesh scale name 4"),
+            ("scale name four", "four tasks are not possible: give 1 to 32"),
+            ("scale name -1", "-1 tasks are not possible: give 1 to 32"),
+            ("scale name 300", "300 tasks are not possible: give 1 to 32"),
+            (
+                "kill name-1 name-2",
+                "name-2 is one word too many: leave it out, as in cargo mesh kill name-1",
             ),
             (
-                "task cook 127.0.0.1",
-                "invalid value 'cook' for '<SERVICE>': no service is called cook",
+                "kill --hard name-1",
+                "there is no --hard here: leave it out, as in cargo mesh kill name-1",
             ),
-            ("task name there", "invalid value 'there' for '<IP>': invalid IP address syntax"),
+            ("status --tasks 3", "there is no --tasks here: leave it out, as in cargo mesh status"),
+            ("--tasks 3 status", "--tasks is not for status: leave it out"),
+            ("--json kill name-1", "--json is not for kill: leave it out"),
+            ("load --rate 0", "--rate 0: give a whole number from 1 to 1000000"),
+            ("load ftp://a", "cannot ask ftp://a: give http://host[:port][/path]"),
+            ("task cook 127.0.0.1", "cook: no service is called cook"),
         ] {
             assert_eq!(parsed(line).err(), Some(format!("{error}; see --help")), "{line}");
         }
         let tcp = parsed("--connect tcp").err();
         assert_eq!(tcp.as_deref(), Some("--connect tcp is for --proxy envoy"));
+    }
+
+    /// Of what nobody types, too.
+    #[test]
+    fn no_word_is_too_strange_to_be_named() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let refused = |words: &[&[u8]]| {
+            let words = words.iter().map(|word| OsString::from_vec(word.to_vec()));
+            parse(std::iter::once("mesh".into()).chain(words)).err().unwrap()
+        };
+        let long = vec![b'\n'; 100_000];
+        for (words, error) in [
+            (&[&b"kill"[..], b"name\xff-1"][..], "name\u{fffd}-1 is not UTF-8: give plain text"),
+            (&[b"kill", &long], &format!("{}...: give 256 bytes at most", "\\n".repeat(60))),
+            (&[b""], "there is no command \"\": "),
+            (&[b"--tasks", b""], "--tasks \"\": give a whole number from 1 to 32"),
+            (&[b"--tasks", b"1\n\nUsage: x"], "--tasks \"1\\n\\nUsage: x\": give a whole "),
+            (&[b"load", b"http://a\x1b[2J/"], "cannot ask http://a\\u{1b}[2J/: give http://"),
+        ] {
+            let line = refused(words);
+            assert!(line.starts_with(error), "{line}");
+            assert!(!line.contains(char::is_control) && line.len() < 400, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_both_may_stand_before_the_command_or_behind() {
+        for line in [
+            "--port 1 --json status",
+            "--port 1 status --json",
+            "--json status --port 1",
+            "status --json --port 1",
+        ] {
+            let asked = parsed(line);
+            assert!(
+                matches!(asked, Ok(Action::Ask(Some(1), Ask::Status { json: true }))),
+                "{line}"
+            );
+        }
+        assert!(matches!(parsed("--port 1 load"), Ok(Action::Load(Some(1), _))));
+    }
+
+    #[test]
+    fn every_command_has_an_example_that_is_right() {
+        use crate::misuse::EXAMPLES;
+
+        let all = CommandLine::command();
+        let commands = all.get_subcommands().filter(|command| !command.is_hide_set());
+        let names: Vec<_> = EXAMPLES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(commands.map(clap::Command::get_name).collect::<Vec<_>>(), names);
+        for (_, example) in EXAMPLES {
+            for example in example.split(", or ") {
+                let line = example.strip_prefix("cargo mesh ").unwrap();
+                assert!(parsed(line).is_ok(), "{example}");
+            }
+        }
     }
 }

@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use hyper::body::Body;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
 /// Opens one.
@@ -20,8 +23,60 @@ where
 {
     let stream = Async::<TcpStream>::connect(address).await?;
     stream.get_ref().set_nodelay(true)?;
-    let (sender, connection) = handshake(FuturesIo::new(stream)).await.map_err(io::Error::other)?;
+    let stream = FuturesIo::new(Fair { stream, read: 0 });
+    let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the other side hangs up.
     smol::spawn(connection).detach();
     Ok(sender)
+}
+
+/// Bytes that are read in a row before the others have their turn.
+const TURN: usize = 16 * 1024;
+
+/// A stream whose reader gives way: hyper reads interim answers (1xx) for as long as they come, and
+/// the thread that it runs on is everybody's, with the limits to how long an answer may take.
+struct Fair {
+    stream: Async<TcpStream>,
+    /// In this turn.
+    read: usize,
+}
+
+impl AsyncRead for Fair {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.read == TURN {
+            self.read = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let room = buffer.len().min(TURN - self.read);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
+        match read {
+            Poll::Ready(Ok(length)) => self.read += length,
+            // Nothing has come: the others have their turn now.
+            _ => self.read = 0,
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Fair {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
 }

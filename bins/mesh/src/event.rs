@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::overview::Overview;
+use crate::task::Task;
 
 /// One thing that happened.
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ pub(crate) struct Answered {
     pub(crate) behind: &'static str,
     /// What was counted.
     pub(crate) counted: Counted,
-    pub(crate) tasks: BTreeMap<String, u64>,
+    pub(crate) tasks: BTreeMap<Task, u64>,
 }
 
 /// What a proxy counts: what it balances.

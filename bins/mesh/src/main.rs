@@ -7,6 +7,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
+//! | `misuse` | ... and what is wrong with it |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
 //! | `control` | what another terminal asks of it |
@@ -21,12 +22,16 @@
 //! | `overview` | what runs where |
 //! | `event` | what happens |
 //! | `output` | ... as it is told, to people or machines |
+//! | `brief` | ... the lines of a task's log, short for people |
+//! | `shown` | words of others, without what a terminal would obey |
+//! | `terminal` | what a terminal may be sent, and how wide it is |
 //! | `connection` | a connection for HTTP requests |
 //! | `within` | a limit to how long something may take |
 //! | `loopback` | a port that only this machine reaches |
 //! | `lock` | locking what no holder leaves half-changed |
 
 mod arguments;
+mod brief;
 mod built_in;
 mod child;
 mod connection;
@@ -38,12 +43,15 @@ mod load;
 mod lock;
 mod loopback;
 mod mesh;
+mod misuse;
 mod orchestrator;
 mod output;
 mod overview;
 mod program;
+mod shown;
 mod supervisor;
 mod task;
+mod terminal;
 mod within;
 
 use std::fmt::Display;

@@ -13,13 +13,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use smol::channel::{Receiver, Sender};
 
+use crate::brief::brief;
 use crate::engine::{Engine, ProxyProcess, Register, front_name};
 use crate::event::{Answered, Event};
 use crate::lock::lock;
 use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
 use crate::program::Program;
 use crate::supervisor::Process;
-use crate::task::{MAX_TASKS, Task, Traffic, Variables};
+use crate::task::{MAX_TASKS, Task, Traffic, Variables, not_possible};
 
 /// What runs, by way of an engine.
 pub(crate) struct Orchestrator<E> {
@@ -41,8 +42,8 @@ struct Running {
     traffic: Traffic,
     application: Process,
     sidecar: Option<Process>,
-    /// The process that was stopped by a signal.
-    hung: Option<u32>,
+    /// The process that was paused.
+    paused: Option<u32>,
 }
 
 /// Starts processes that tell this mesh what becomes of them, and end with it.
@@ -103,7 +104,7 @@ impl<E: Engine> Orchestrator<E> {
         let answered = std::mem::take(&mut *lock(&self.answered));
         let of = |service: Service| {
             let its = answered.iter().filter(|(task, _)| task.service == service);
-            its.map(|(task, count)| (task.to_string(), *count)).collect()
+            its.map(|(task, count)| (*task, *count)).collect()
         };
         let counted = self.engine.counted();
         [EDGE]
@@ -158,7 +159,7 @@ impl<E: Engine> Orchestrator<E> {
             version,
             fault,
             traffic: running.traffic,
-            hung: running.hung.is_some() && running.hung == place.map(|(_, pid)| pid),
+            paused: running.paused.is_some() && running.paused == place.map(|(_, pid)| pid),
             ejected_by: Vec::new(),
         }
     }
@@ -170,7 +171,7 @@ impl<E: Engine> Orchestrator<E> {
         to: u8,
     ) -> Result<String, String> {
         if !(1..=MAX_TASKS).contains(&to) {
-            return Err(format!("{to} tasks are not possible: give 1 to {MAX_TASKS}"));
+            return Err(not_possible(to));
         }
         let _changing = self.changing.lock().await;
         self.is_not_released(service)?;
@@ -199,6 +200,7 @@ impl<E: Engine> Orchestrator<E> {
         }
         let _changing = self.changing.lock().await;
         let variables = Variables { fault, ..self.variables(task)? };
+        variables.check()?;
         self.replace(task, variables).await?;
         Ok(format!("{task} is replaced"))
     }
@@ -211,6 +213,7 @@ impl<E: Engine> Orchestrator<E> {
     ) -> Result<String, String> {
         let _changing = self.changing.lock().await;
         self.is_not_released(service)?;
+        Variables { version: version.clone(), fault: None }.check()?;
         let tasks = self.tasks_of(service, Traffic::Production);
         for &task in &tasks {
             let variables = Variables { version: version.clone(), ..self.variables(task)? };
@@ -231,6 +234,7 @@ impl<E: Engine> Orchestrator<E> {
         let count = self.tasks_of(service, Traffic::Production).len();
         let green: Vec<_> = self.free(service).take(count).collect();
         let variables = Variables { version, fault: None };
+        variables.check()?;
         self.add(green.clone(), &variables, Traffic::Test).await?;
         let (name, header) = (service.name, envoy_config::policy::TEST_HEADER);
         Ok(format!(
@@ -263,14 +267,14 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{}: {}", service.name, names(&blue)))
     }
 
-    /// Stops a task's process as it stands, or, by `SIGCONT`, lets it go on, or kills it.
+    /// Pauses a task's process as it stands, or, by `SIGCONT`, lets it go on, or kills it.
     pub(crate) fn signal(&self, task: Task, signal: Signal) -> Result<String, String> {
         let mut tasks = lock(&self.tasks);
         let Some(running) = tasks.get_mut(&task) else { return Err(no_task(task, &tasks)) };
         let pid = pid(&running.application).ok_or_else(|| format!("{task} is not running"))?;
         let raw = i32::try_from(pid).map_err(|_| format!("{task} has no process"))?;
         kill(Pid::from_raw(raw), signal).map_err(|error| format!("{task}: {error}"))?;
-        running.hung = (signal == Signal::SIGSTOP).then_some(pid);
+        running.paused = (signal == Signal::SIGSTOP).then_some(pid);
         Ok(format!("{signal} to {task}, process {pid}"))
     }
 
@@ -357,7 +361,7 @@ impl<E: Engine> Orchestrator<E> {
         let application = self.start_application(task, &variables);
         let is_up = application.is_up();
         // Known before it is up: who ends everything ends it too.
-        let running = Running { variables, traffic, application, sidecar: None, hung: None };
+        let running = Running { variables, traffic, application, sidecar: None, paused: None };
         lock(&self.tasks).insert(task, running);
         is_up.await.map_err(|why| cannot_start(&task.to_string(), &why))?;
         if let Some(ProxyProcess { name, program, register, .. }) = self.engine.sidecar(task) {
@@ -427,7 +431,7 @@ fn pid(process: &Process) -> Option<u32> {
 }
 
 fn cannot_start(name: &str, why: &str) -> String {
-    format!("{name} cannot start: {why}")
+    format!("{name} cannot start: {}", brief(why))
 }
 
 fn no_task(task: Task, tasks: &BTreeMap<Task, Running>) -> String {

@@ -1,10 +1,12 @@
 //! What the mesh writes to standard output.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
+use crate::brief::brief;
 use crate::event::{Counted, Event};
 use crate::overview::Overview;
+use crate::terminal;
 
 /// Who says what no task says.
 const MESH: &str = "mesh";
@@ -23,7 +25,7 @@ impl Output {
     pub(crate) fn tell(self, event: &Event) {
         match self {
             Self::People => match event {
-                Event::Log { process, line } => write(process, line),
+                Event::Log { process, line } => write(process, &brief(line)),
                 _ => write(MESH, &text(event)),
             },
             Self::Machines => {
@@ -38,7 +40,7 @@ impl Output {
 
 /// One line, with who says it in front; on a terminal the tasks' own lines are dim.
 fn write(who: &str, text: &str) {
-    let dim = who != MESH && io::stdout().is_terminal();
+    let dim = who != MESH && terminal::shows_colours(&io::stdout());
     let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
     // Fails when nobody reads any more. The mesh runs on.
     let _ = writeln!(io::stdout(), "{on}{who:<11} | {text}{off}");
@@ -86,4 +88,24 @@ fn all(overview: &Overview) -> String {
     lines.push("  break, scale and release it from another terminal: cargo mesh help".to_owned());
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use application::EDGE;
+
+    use super::*;
+    use crate::event::Answered;
+    use crate::task::Task;
+
+    #[test]
+    fn the_tasks_that_answered_are_in_the_order_of_their_numbers() {
+        let tasks = [10, 9, 2].map(|number| (Task { service: EDGE, number }, 1)).into();
+        let answered = Answered { behind: "load balancer", counted: Counted::Requests, tasks };
+        let answered = Event::Answered(answered);
+        let expected = "load balancer answered: greeter-2 1, greeter-9 1, greeter-10 1";
+        assert_eq!(text(&answered), expected);
+        let json = serde_json::to_string(&answered).unwrap();
+        assert!(json.ends_with(r#""greeter-2":1,"greeter-9":1,"greeter-10":1}}"#), "{json}");
+    }
 }

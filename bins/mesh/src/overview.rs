@@ -42,8 +42,8 @@ pub(crate) struct TaskOverview {
     pub(crate) version: Option<String>,
     pub(crate) fault: Option<String>,
     pub(crate) traffic: Traffic,
-    /// Stopped by `mesh stop`.
-    pub(crate) hung: bool,
+    /// By `mesh pause`.
+    pub(crate) paused: bool,
     /// The proxies that send it no requests.
     pub(crate) ejected_by: Vec<String>,
 }
@@ -86,8 +86,8 @@ impl TaskOverview {
         if self.traffic == Traffic::Test {
             words.push("test traffic only".to_owned());
         }
-        if self.hung {
-            words.push("stopped".to_owned());
+        if self.paused {
+            words.push("paused".to_owned());
         }
         if !self.ejected_by.is_empty() {
             words.push(format!("out for {}", self.ejected_by.join(" and ")));

@@ -3,11 +3,20 @@
 use std::fmt;
 
 use application::{SERVICES, Service};
-use serde::Serialize;
+use chassis::leaf::check_fault;
+use chassis::settings::{self, Invalid};
+use serde::{Serialize, Serializer};
+
+use crate::shown;
 
 /// Tasks of one service; more would only share the same CPUs. A blue-green release has as many
 /// again.
 pub(crate) const MAX_TASKS: u8 = 32;
+
+/// Refuses so many tasks.
+pub(crate) fn not_possible(tasks: impl fmt::Display) -> String {
+    format!("{tasks} tasks are not possible: give 1 to {MAX_TASKS}")
+}
 
 /// One of a service's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +41,7 @@ impl Task {
             (task.to_string() == name).then_some(task)
         });
         task.ok_or_else(|| {
+            let name = shown::word(name);
             format!("{name} names no task: give a service and a number, as in name-1")
         })
     }
@@ -44,6 +54,31 @@ pub(crate) struct Variables {
     pub(crate) version: Option<String>,
     /// How it misbehaves.
     pub(crate) fault: Option<String>,
+}
+
+impl Variables {
+    /// Whether a task would start with them.
+    ///
+    /// # Errors
+    ///
+    /// One of them is wrong: what would be right.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let or_none = |invalid: Invalid| format!("{invalid}, or give none");
+        if let Some(fault) = &self.fault {
+            check_fault(fault).map_err(or_none)?;
+        }
+        match &self.version {
+            None => Ok(()),
+            // To a task, that is none; to who typed it, it is a word that is missing.
+            Some(word) if word.is_empty() => {
+                Err(Invalid::new("VERSION", word, "is no word: give one"))
+            }
+            Some(word) => {
+                settings::host(&|variable| (variable == "VERSION").then(|| word.into())).map(drop)
+            }
+        }
+        .map_err(or_none)
+    }
 }
 
 /// Which requests a task gets.
@@ -62,5 +97,11 @@ pub(crate) enum Traffic {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.service.task(self.number.into()))
+    }
+}
+
+impl Serialize for Task {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,6 +1,6 @@
 //! The command line of the three services.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -35,8 +35,8 @@ const CONFIG: u8 = 78;
 /// A service's whole `main`.
 #[must_use]
 pub fn main<S>(service: &Service<S>) -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let arguments: Vec<_> = arguments.iter().map(|a| a.to_str()).collect();
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<_> = words.iter().map(|word| word.to_str()).collect();
     match arguments[..] {
         [] | [Some("serve")] => serve(service, &env, port::EVERYWHERE, &Shutdown::on_signals()),
         [Some("healthcheck")] => match settings::port(&env).map(healthcheck::check) {
@@ -46,10 +46,25 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
         },
         [Some("--version" | "-V")] => say(&format!("{} {}", service.name, service.version)),
         [Some("--help" | "-h")] => say(&usage(service)),
-        _ => {
-            complain(&usage(service));
-            ExitCode::from(USAGE)
+        [Some("serve" | "healthcheck" | "--version" | "-V" | "--help" | "-h"), ..] => {
+            misused(service, &format!("{} is one word too many", shown(&words[1])))
         }
+        _ => misused(service, &format!("there is no {}", shown(&words[0]))),
+    }
+}
+
+/// Names what is wrong with the command line, and says what would be right.
+fn misused<S>(service: &Service<S>, what: &str) -> ExitCode {
+    fail(service.name, USAGE, &format!("{what}\n\n{}", usage(service)))
+}
+
+/// A word in quotes, with what a terminal would obey escaped, and not longer than a line.
+fn shown(word: &OsStr) -> String {
+    const MAX: usize = 60;
+    let word = word.to_string_lossy();
+    match word.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{:?}...", &word[..end]),
+        None => format!("{word:?}"),
     }
 }
 

@@ -59,6 +59,8 @@ mod socket;
 mod turns;
 mod watch;
 
+pub use fault::check_fault;
+
 use connection::Connection;
 use fault::Faults;
 use socket::Handles;

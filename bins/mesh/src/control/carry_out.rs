@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use super::ask::Ask;
 use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
+use crate::shown;
 use crate::task::Task;
 
 /// Does what is asked: the words that say what was done.
@@ -26,8 +27,8 @@ pub(super) async fn carry_out<E: Engine>(
             return json.map_err(|error| error.to_string());
         }
         Ask::Scale { service, tasks } => mesh.scale(find(&service)?, tasks).await,
-        Ask::Stop { task } => mesh.signal(Task::parse(&task)?, Signal::SIGSTOP),
-        Ask::Start { task } => mesh.signal(Task::parse(&task)?, Signal::SIGCONT),
+        Ask::Pause { task } => mesh.signal(Task::parse(&task)?, Signal::SIGSTOP),
+        Ask::Resume { task } => mesh.signal(Task::parse(&task)?, Signal::SIGCONT),
         Ask::Kill { task } => mesh.signal(Task::parse(&task)?, Signal::SIGKILL),
         Ask::Fault { task, fault } => mesh.fault(Task::parse(&task)?, word(fault)).await,
         Ask::Release { service, version, blue_green: false } => {
@@ -45,6 +46,7 @@ pub(super) async fn carry_out<E: Engine>(
 fn find(service: &str) -> Result<Service, String> {
     Service::find(service).ok_or_else(|| {
         let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        let service = shown::word(service);
         format!("there is no service {service}: give one of {}", names.join(", "))
     })
 }

@@ -10,21 +10,24 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode, Uri, header};
 use smol::Timer;
 
+use super::failure::Failure;
 use super::pace::Pace;
-use super::report::{Failure, Report};
+use super::report::Report;
 use crate::connection;
 use crate::lock::lock;
+use crate::shown;
 use crate::within::within;
 
 /// The longest that is waited for an answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Rest after a failure: nobody may be there, which is known at once, again and again.
 const REST: Duration = Duration::from_millis(10);
 
 /// Who is asked for what.
-pub(super) struct Site {
+#[derive(Clone)]
+pub(crate) struct Site {
     /// `host:port`, for the Host header and to connect.
     authority: String,
     path: String,
@@ -34,13 +37,21 @@ impl Site {
     /// # Errors
     ///
     /// It is no URL of plain HTTP.
-    pub(super) fn of(url: &Uri) -> Result<Self, String> {
-        let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else {
-            return Err(format!("cannot ask {url}: give http://host[:port][/path]"));
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let parts = |url: Uri| {
+            let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else { return None };
+            // A name and a password before the host would not be sent.
+            let port: u16 = match url.authority()?.as_str().strip_prefix(host)? {
+                "" | ":" => 80,
+                port => port.strip_prefix(':')?.parse().ok()?,
+            };
+            let path = url.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            (!host.is_empty()).then(|| Self { authority: format!("{host}:{port}"), path })
         };
-        let authority = format!("{host}:{}", url.port_u16().unwrap_or(80));
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self { authority, path: path.to_owned() })
+        let found = url.parse().ok().and_then(parts);
+        found.ok_or_else(|| {
+            format!("cannot ask {}: give http://host[:port][/path]", shown::word(url))
+        })
     }
 
     pub(super) fn at(address: SocketAddr) -> Self {
@@ -48,23 +59,59 @@ impl Site {
     }
 }
 
+type Connection = SendRequest<Empty<Bytes>>;
+
 /// One connection, opened again when it ends.
 pub(super) struct Client {
     site: Arc<Site>,
-    connection: Option<SendRequest<Empty<Bytes>>>,
+    connection: Option<Connection>,
+    awaited: Awaited,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    Addresses,
+    Connection,
+    Answer,
 }
 
 impl Client {
     pub(super) fn new(site: Arc<Site>) -> Self {
-        Self { site, connection: None }
+        Self { site, connection: None, awaited: Awaited::Addresses }
+    }
+
+    /// Opens its connection, before there is anything to ask.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be reached there: why, and what may be done about it.
+    pub(super) async fn reach(&mut self) -> Result<(), String> {
+        let reached = within(TIMEOUT, self.connect()).await;
+        let failure = match reached.unwrap_or_else(|| Err(self.late())) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let remedy = match failure {
+            Failure::UnknownHost | Failure::LookUpLate(_) => {
+                "give one that is known here, or an address"
+            }
+            Failure::OutOfFiles => "raise the limit, as with ulimit -n 4096",
+            _ => "start what is to listen there, or give another port",
+        };
+        Err(format!("cannot ask {}: {failure}: {remedy}", self.site.authority))
     }
 
     /// Asks whenever a request is due.
-    pub(super) async fn run(mut self, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
+    pub(super) async fn run(mut self, number: usize, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
-            let outcome = within(TIMEOUT, self.ask()).await.unwrap_or(Err(Failure::Late(TIMEOUT)));
+            lock(&report).sent(number, due);
+            let outcome = within(TIMEOUT, self.ask()).await.unwrap_or_else(|| Err(self.late()));
             let failed = outcome.is_err();
-            lock(&report).count(outcome, due.elapsed());
+            lock(&report).came(number, outcome);
             if failed {
                 self.connection = None;
                 Timer::after(REST).await;
@@ -75,34 +122,49 @@ impl Client {
     /// One request: the body of the answer.
     async fn ask(&mut self) -> Result<String, Failure> {
         let kept = self.connection.take().filter(|kept| !kept.is_closed());
-        let connection = self.connection.insert(match kept {
+        let mut connection = match kept {
             Some(kept) => kept,
-            None => connect(&self.site.authority).await.map_err(|_| Failure::Connect)?,
-        });
+            None => self.connect().await?,
+        };
+        self.awaited = Awaited::Answer;
         let request = Request::get(&self.site.path)
             .header(header::HOST, &self.site.authority)
             .body(Empty::new())
-            .map_err(|_| Failure::Broken)?;
-        let answer = connection.send_request(request).await.map_err(|_| Failure::Broken)?;
+            .map_err(|_| Failure::Closed)?;
+        let asked = connection.send_request(request).await;
+        let answer = asked.map_err(|error| Failure::of_asking(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|_| Failure::Broken)?.to_bytes();
+        let body = body.map_err(|error| Failure::of_reading(&*error, MAX_ANSWER))?.to_bytes();
         // Ready for the next, unless this was the last: then `is_closed` says so.
         let _ = connection.ready().await;
+        self.connection = Some(connection);
         if status != StatusCode::OK {
             return Err(Failure::Status(status.as_u16()));
         }
         String::from_utf8(body.into()).map_err(|_| Failure::NoGreeting)
     }
-}
 
-async fn connect(authority: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
-    let mut last = std::io::ErrorKind::NotFound.into();
-    for address in smol::net::resolve(authority).await? {
-        match connection::open(address).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = error,
+    async fn connect(&mut self) -> Result<Connection, Failure> {
+        self.awaited = Awaited::Addresses;
+        let addresses = smol::net::resolve(&self.site.authority).await;
+        self.awaited = Awaited::Connection;
+        let mut last = Failure::UnknownHost;
+        for address in addresses.map_err(|error| Failure::of_looking_up(&error))? {
+            match connection::open(address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Failure::of_connecting(&error),
+            }
+        }
+        Err(last)
+    }
+
+    /// What was waited for, and did not come.
+    fn late(&self) -> Failure {
+        match self.awaited {
+            Awaited::Addresses => Failure::LookUpLate(TIMEOUT),
+            Awaited::Connection => Failure::ConnectLate(TIMEOUT),
+            Awaited::Answer => Failure::Late(TIMEOUT),
         }
     }
-    Err(last)
 }

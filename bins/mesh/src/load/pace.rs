@@ -23,7 +23,7 @@ impl Pace {
 
     /// Waits for the next request: when it is due, which may be past; `None` at the end.
     pub(super) async fn next(&self) -> Option<Instant> {
-        let end = self.start + self.time;
+        let end = self.end();
         let due = match self.rate {
             None => Instant::now(),
             Some(rate) => {
@@ -39,6 +39,11 @@ impl Pace {
         }
         self.sent.fetch_add(1, Relaxed);
         Some(due)
+    }
+
+    /// When the last request may be due.
+    pub(super) fn end(&self) -> Instant {
+        self.start + self.time
     }
 
     pub(super) fn elapsed(&self) -> Duration {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Instant;
 
 use chassis::shutdown::STOP_TIMEOUT;
@@ -138,6 +139,8 @@ fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
 /// Without `--json`: how to go on, and, at the end, who answered how often.
 fn people_are_told_in_words(engine: &[&str]) {
     let mut process = Process::start(command().args(["--port", "0"]).args(engine));
+    let start = format!("name-1      | start, version {}, 127.0.", env!("CARGO_PKG_VERSION"));
+    let _ = process.line(|line| line.starts_with(&start));
     let balancer = process.line(|line| line.trim_start().starts_with("load balancer"));
     let front = balancer.split("http://").nth(1).unwrap().parse().unwrap();
     let _ = process.line(|line| line.contains("Ctrl-C"));
@@ -154,8 +157,27 @@ fn people_are_told_in_words(engine: &[&str]) {
     ] {
         assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
     }
-    let start = "name-1      | {";
-    assert!(log.iter().any(|line| line.starts_with(start)), "{start}: {log:#?}");
+    for line in ["name-1      | drain", "name-1      | stop, 2 requests, quiet"] {
+        assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
+    }
+    assert!(!log.iter().any(|line| line.contains(r#"{""#)), "JSON is for machines: {log:#?}");
+}
+
+/// On a terminal the tasks' lines are dim, unless the user has said that colours are unwelcome.
+#[test]
+fn colours_are_for_who_wants_them() {
+    for (variable, value, dim) in
+        [("NO_COLOR", "", "\u{1b}[2m"), ("NO_COLOR", "1", ""), ("TERM", "dumb", "")]
+    {
+        let mut terminal = Command::new("script");
+        let line = format!("exec '{}' --port 0 --tasks 1", env!("CARGO_BIN_EXE_mesh"));
+        terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        terminal.env_remove("NO_COLOR").env("TERM", "xterm").env(variable, value);
+        let process = Process::start(&mut terminal);
+        let start = process.line(|line| line.contains("name-1 ") && line.contains("start, "));
+        assert!(start.starts_with(&format!("{dim}name-1 ")), "{variable}={value}: {start:?}");
+        assert_eq!(start.contains('\u{1b}'), !dim.is_empty(), "{variable}={value}: {start:?}");
+    }
 }
 
 /// Nor does it leave anything behind, also of a task that cannot drain.
@@ -196,6 +218,6 @@ fn what_cannot_run_says_why() {
 
     let refused = run(command().args(["--tasks", "0"]));
     assert_eq!(refused.code, Some(2));
-    let error = "mesh: invalid value '0' for '--tasks <N>': 0 is not in 1..=32; see --help\n";
+    let error = "mesh: --tasks 0: give a whole number from 1 to 32; see --help\n";
     assert_eq!(refused.stderr, error);
 }

@@ -20,7 +20,7 @@ with_both_engines! {
     a_rolling_release_under_load_costs_no_greeting,
     a_blue_green_release_under_load_costs_no_greeting,
     a_blue_green_release_is_rolled_back,
-    a_task_is_stopped_started_and_killed,
+    a_task_is_paused_resumed_and_killed,
     a_task_is_given_a_fault_and_loses_it,
     a_task_that_always_fails_is_taken_out,
 }
@@ -130,15 +130,15 @@ fn a_blue_green_release_is_rolled_back(engine: &[&str]) {
     }
 }
 
-fn a_task_is_stopped_started_and_killed(engine: &[&str]) {
+fn a_task_is_paused_resumed_and_killed(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
     let pid = mesh.tasks["name-1"].as_raw();
-    assert_eq!(mesh.ask(&["stop", "name-1"]), format!("SIGSTOP to name-1, process {pid}\n"));
-    assert_eq!(mesh.status()["name-1"]["hung"], true);
+    assert_eq!(mesh.ask(&["pause", "name-1"]), format!("SIGSTOP to name-1, process {pid}\n"));
+    assert_eq!(mesh.status()["name-1"]["paused"], true);
     let status = mesh.ask(&["status"]);
-    assert!(status.lines().any(|l| l.contains("name-1 ") && l.contains(", stopped")), "{status}");
-    assert_eq!(mesh.ask(&["start", "name-1"]), format!("SIGCONT to name-1, process {pid}\n"));
-    assert_eq!(mesh.status()["name-1"]["hung"], false);
+    assert!(status.lines().any(|l| l.contains("name-1 ") && l.contains(", paused")), "{status}");
+    assert_eq!(mesh.ask(&["resume", "name-1"]), format!("SIGCONT to name-1, process {pid}\n"));
+    assert_eq!(mesh.status()["name-1"]["paused"], false);
     assert_eq!(mesh.ask(&["kill", "name-1"]), format!("SIGKILL to name-1, process {pid}\n"));
     mesh.is_up_again("name-1");
     assert_eq!(mesh.status()["name-1"]["pid"], mesh.tasks["name-1"].as_raw());
@@ -182,7 +182,7 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
         ("scale name 33", "33 tasks are not possible: give 1 to 32"),
         ("kill name", "name names no task: give a service and a number, as in name-1"),
         ("kill name-01", "name-01 names no task: give a service and a number, as in name-1"),
-        ("stop name-2", "there is no name-2: give one of name-1"),
+        ("pause name-2", "there is no name-2: give one of name-1"),
         (
             "fault greeter-1 10%503",
             "greeter-1 knows no faults: give a task of one of greeting, name",
@@ -197,11 +197,21 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
         assert_eq!(refused.stderr, format!("mesh: {error}\n"));
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{ask}");
     }
-    // What a service refuses itself: nothing changes.
-    let refused = mesh.try_to_ask(&["release", "name", "two words"]).stderr;
-    assert!(refused.starts_with("mesh: name-1 cannot start: name: VERSION"), "{refused}");
-    assert_eq!(refused.lines().count(), 1);
+    // What a service would refuse itself: no task is started, and none is replaced.
+    for (ask, error) in [
+        (["release", "name", "two words"], r#"VERSION="two words" is no word: "#),
+        (["release", "name", ""], r#"VERSION="" is no word: "#),
+        (["fault", "name-1", "20%"], r#"FAULT="20%" is no fault: set it to 20%503, "#),
+        (["fault", "name-1", ""], r#"FAULT="" is no fault: set it to 20%503, "#),
+    ] {
+        let refused = mesh.try_to_ask(&ask).stderr;
+        assert!(refused.starts_with(&format!("mesh: {error}")), "{refused}");
+        assert_eq!(refused.lines().count(), 1);
+        assert!(refused.ends_with(", or give none\n"), "{refused}");
+    }
     assert_eq!(mesh.status()["name-1"]["pid"], mesh.tasks["name-1"].as_raw());
+    let told = mesh.process.lines();
+    assert!(!told.iter().any(|line| line.contains(r#""event":"ended""#)), "{told:?}");
 
     mesh.ask(&["release", "name", "green", "--blue-green"]);
     for ask in ["scale name 2", "release name red", "release name red --blue-green"] {

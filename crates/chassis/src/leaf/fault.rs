@@ -35,6 +35,15 @@ pub(super) struct Faults {
     text: String,
 }
 
+/// Whether a leaf would start with this `FAULT`, for whoever is about to start one.
+///
+/// # Errors
+///
+/// A part of it is no fault.
+pub fn check_fault(text: &str) -> Result<(), Invalid> {
+    Faults::parse(text.to_owned()).map(drop)
+}
+
 /// One thing that it does wrong.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
@@ -53,7 +62,10 @@ impl Faults {
     ///
     /// A part of it is no fault.
     pub(super) fn read(env: Env) -> Result<Self, Invalid> {
-        let Some(text) = settings::optional(env, "FAULT")? else { return Ok(Self::default()) };
+        settings::optional(env, "FAULT")?.map_or_else(|| Ok(Self::default()), Self::parse)
+    }
+
+    fn parse(text: String) -> Result<Self, Invalid> {
         let Some(list) = text.split(',').map(Fault::read).collect() else {
             let remedy = format!(
                 "is no fault: set it to 20%503, 20%300ms or health, or to several with commas \

@@ -1,6 +1,8 @@
 //! Promises of every service: its command line, its settings, and its health check.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::sys::signal::Signal;
 
@@ -8,7 +10,7 @@ use super::Binary;
 use crate::{Process, Traffic, get, run};
 
 impl Binary {
-    /// `--version` and `--help` answer; anything unknown is exit 2 and the usage.
+    /// `--version` and `--help` answer; anything unknown is exit 2, the word, and the usage.
     pub fn has_a_command_line(&self) {
         let version = run(self.command().arg("--version"));
         assert_eq!(version.code, Some(0));
@@ -22,10 +24,21 @@ impl Binary {
         for variable in self.environment {
             assert!(help.stdout.contains(variable.0), "{} is not in the help", variable.0);
         }
-        for unknown in [&["--vresion"][..], &["help"], &["serve", "now"], &[""]] {
-            let refused = run(self.command().args(unknown));
-            assert_eq!(refused.code, Some(2), "{unknown:?}");
-            assert_eq!((refused.stdout.as_str(), &refused.stderr), ("", &help.stdout));
+        let long = "\u{1b}".repeat(10_000);
+        for (words, wrong) in [
+            (&[&b"--vresion"[..]][..], "there is no \"--vresion\""),
+            (&[b"help"], "there is no \"help\""),
+            (&[b"serve", b"now"], "\"now\" is one word too many"),
+            (&[b"--help", b"--nope", b"x"], "\"--nope\" is one word too many"),
+            (&[b""], "there is no \"\""),
+            (&[b"\xff\n"], "there is no \"\u{fffd}\\n\""),
+            (&[long.as_bytes()], &format!("there is no \"{}\"...", "\\u{1b}".repeat(60))),
+        ] {
+            let refused =
+                run(self.command().args(words.iter().map(|word| OsStr::from_bytes(word))));
+            let expected = format!("{}: {wrong}\n\n{}", self.name, help.stdout);
+            assert_eq!((refused.stdout, refused.stderr), (String::new(), expected));
+            assert_eq!(refused.code, Some(2), "{wrong}");
         }
     }
 

@@ -1,0 +1,101 @@
+//! What is wrong with a command line, in the words of who typed it.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::shown;
+
+/// What each command is called with, where its words are not enough or too many.
+pub(crate) const EXAMPLES: &[(&str, &str)] = &[
+    ("status", "cargo mesh status"),
+    ("scale", "cargo mesh scale name 4"),
+    ("pause", "cargo mesh pause name-1"),
+    ("resume", "cargo mesh resume name-1"),
+    ("kill", "cargo mesh kill name-1"),
+    ("fault", "cargo mesh fault name-1 20%503, or cargo mesh fault name-1 none"),
+    ("release", "cargo mesh release name green"),
+    ("promote", "cargo mesh promote name"),
+    ("rollback", "cargo mesh rollback name"),
+    ("load", "cargo mesh load --seconds 10"),
+];
+
+/// What was called otherwise once, and now is not what a user of ECS would expect.
+const OLD: &[(&str, &str)] = &[
+    ("stop", "cargo mesh pause name-1 lets a task hang, cargo mesh kill name-1 ends it"),
+    ("start", "cargo mesh resume name-1 lets a paused task go on"),
+];
+
+/// One line: the word that is wrong, and what would be right.
+pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" and "),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    // `--port <N>`: the option, or `<TASK>`: a word that has a place.
+    let name = argument.split([' ', '=']).next().unwrap_or_default();
+    let shown = if name.starts_with("--") {
+        format!("{name} {}", shown::word(&value))
+    } else {
+        shown::word(&value)
+    };
+    let typed = || words.iter().skip(1).filter_map(|word| word.to_str());
+    let example = typed().find_map(|word| EXAMPLES.iter().find(|(command, _)| *command == word));
+    let as_in = example.map(|(_, example)| format!("as in {example}"));
+    match error.kind() {
+        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(values)) if !values.is_empty() => {
+                format!("{shown}: give one of {}", values.join(", "))
+            }
+            _ => format!("{name} needs a value"),
+        },
+        // The parsers of this file and of `Site` say what to give.
+        ErrorKind::ValueValidation => {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            if name == "<TASKS>" || name == "[URL]" { why } else { format!("{shown}: {why}") }
+        }
+        ErrorKind::InvalidSubcommand => {
+            let command = text(ContextKind::InvalidSubcommand);
+            if let Some((_, now)) = OLD.iter().find(|(old, _)| *old == command) {
+                return format!("there is no {command}: {now}");
+            }
+            let all: Vec<_> = EXAMPLES.iter().map(|(command, _)| *command).collect();
+            let command = shown::word(&command);
+            format!("there is no command {command}: give one of {}", all.join(", "))
+        }
+        ErrorKind::UnknownArgument => {
+            let word = shown::word(&argument);
+            let similar = text(ContextKind::SuggestedArg);
+            match (argument.starts_with('-'), similar.is_empty(), as_in) {
+                (true, false, _) => format!("there is no {word}: did you mean {similar}?"),
+                (true, true, Some(as_in)) => {
+                    format!("there is no {word} here: leave it out, {as_in}")
+                }
+                (false, _, Some(as_in)) => {
+                    format!("{word} is one word too many: leave it out, {as_in}")
+                }
+                _ => format!("there is no {word}: leave it out"),
+            }
+        }
+        ErrorKind::MissingRequiredArgument => match (example, as_in) {
+            (Some((command, _)), Some(as_in)) => {
+                format!("{command} needs {argument}, {as_in}")
+            }
+            _ => format!("give {argument}"),
+        },
+        ErrorKind::ArgumentConflict => format!("{name} is given twice: leave one out"),
+        ErrorKind::TooManyValues => {
+            format!("{name} takes no value: leave out {}", shown::word(&value))
+        }
+        ErrorKind::InvalidUtf8 => {
+            let word = words.iter().skip(1).find(|word| word.to_str().is_none());
+            let word = word.map(|word| shown::word(&word.to_string_lossy())).unwrap_or_default();
+            format!("{word} is not UTF-8: give plain text")
+        }
+        _ => shown::line(error.to_string().lines().next().unwrap_or_default()),
+    }
+}
