@@ -197,6 +197,16 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).expect("the process is there");
     }
 
+    /// Does something while the process is stopped, in the middle of whatever it does.
+    pub fn stopped<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.signal(Signal::SIGSTOP);
+        let is_stopped = |(_, stat): (_, String)| fields(&stat).next() == Some("T");
+        crate::eventually("it does not stop", || self.of_threads("stat").all(is_stopped));
+        let result = action();
+        self.signal(Signal::SIGCONT);
+        result
+    }
+
     /// Waits for its end: how it ended, and how long that took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();

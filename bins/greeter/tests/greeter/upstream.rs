@@ -331,6 +331,33 @@ fn a_service_that_always_hangs_up_is_asked_once() {
     });
 }
 
+/// A service that sends an answer which nobody asked for. It comes while greeter is stopped, so
+/// that greeter's next look finds the request and that answer at the same time.
+#[test]
+fn an_answer_that_nobody_asked_for_is_nobodys() {
+    let (sender, streams) = channel();
+    let sender = Mutex::new(sender);
+    let name = Peer::start(move |_, mut stream| {
+        sender.lock().unwrap().send(stream.try_clone().unwrap()).unwrap();
+        while read_request(&mut stream).is_some() {
+            let _ = stream.write_all(&ok(NAME));
+        }
+    });
+    let (process, address) = greeter_with_name(&name.url());
+    in_time(|| {
+        let mut client = Client::connect(address);
+        assert_eq!(timely(client.send(GET).answer())?, negotiated("200 OK", "", &GREETING));
+        let mut kept = streams.try_iter().last()?;
+        process.stopped(|| {
+            // In this order: greeter hears of the request first.
+            client.send(GET);
+            kept.write_all(&ok("an answer to nobody")).unwrap();
+        });
+        assert_eq!(timely(client.answer())?, negotiated("200 OK", "", &GREETING));
+        Some(())
+    });
+}
+
 #[test]
 fn many_clients_at_a_time() {
     in_time(|| {
