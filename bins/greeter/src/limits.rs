@@ -33,8 +33,8 @@ pub const BUDGET: Duration = Duration::from_secs(2);
 /// A connection to a service is used this long at most, so that new tasks of the service get
 /// calls even where balancing is per connection (Service Connect in TCP mode).
 pub const MAX_AGE: Duration = Duration::from_secs(30);
-/// A connection to a service is closed when nobody has used it for this long and others have: a
-/// leaf keeps 68 KiB for each.
+/// A connection to a service is closed when nobody has used it for this long: a leaf keeps 68 KiB
+/// for each, and takes no more than so many, whoever has them.
 pub const UNUSED: Duration = Duration::from_secs(3);
 /// Calls to one service at a time; more fail with 503.
 pub const CALLS: usize = 1024;

@@ -1,7 +1,7 @@
 //! The services behind: asked at the same time, on connections that are kept, and never
 //! trusted.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -49,6 +49,24 @@ fn connections_are_kept() {
         assert!(leaves.iter().all(|leaf| leaf.connections() == 1), "{leaves:?}");
         Some(())
     });
+}
+
+/// A connection that nobody uses is closed, though no other call comes.
+#[test]
+fn what_is_not_used_is_closed() {
+    let (sender, ends) = channel();
+    let sender = Mutex::new(sender);
+    let name = Peer::start(move |_, mut stream| {
+        while read_request(&mut stream).is_some() {
+            let _ = stream.write_all(&ok(NAME));
+        }
+        // A connection that stays open has no end, but a time-out.
+        let end = stream.read(&mut [0]);
+        sender.lock().unwrap().send(end.is_ok()).unwrap();
+    });
+    let (_process, address) = greeter_with_name(&name.url());
+    assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
+    assert_eq!(ends.recv_timeout(2 * PATIENCE), Ok(true));
 }
 
 #[test]
