@@ -24,9 +24,6 @@ pub const LAST_QUIET: Duration = Duration::from_millis(50);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// And for how many bytes: more than a client sends before it reads why it was refused.
 pub const LINGER_BYTES: usize = 1024 * 1024;
-/// The room for an answer that a connection keeps for the next one, in bytes: enough for a
-/// greeting. The page must not cost memory for the rest of the connection.
-pub const KEPT_OUTPUT: usize = 4096;
 
 /// A whole greeting may take this long, whatever has to be done for it.
 pub const BUDGET: Duration = Duration::from_secs(2);

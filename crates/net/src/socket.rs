@@ -1,6 +1,6 @@
 //! A TCP socket that parks a coroutine while it waits, never the worker.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -169,6 +169,22 @@ impl Socket {
             match self.wait_for(|| (&*self.stream).write(bytes))? {
                 0 => return Err(ErrorKind::WriteZero.into()),
                 count => bytes = &bytes[count..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `parts`, one behind the other, each from where it stands.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::write_all`].
+    pub fn write_all_of(&self, mut parts: &mut [IoSlice]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut parts, 0); // over those at the front that are empty
+        while !parts.is_empty() {
+            match self.wait_for(|| (&*self.stream).write_vectored(parts))? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                count => IoSlice::advance_slices(&mut parts, count),
             }
         }
         Ok(())
