@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use chassis::runtime::Streak;
@@ -30,9 +30,12 @@ pub struct Socket {
     /// An event said that the peer has ended. No other event may follow, so reads must not wait
     /// for one.
     ended: AtomicBool,
-    /// There was a read after the deadline had passed.
-    late: AtomicBool,
+    /// How many bytes of input are left that came before the deadline: counted when the first read
+    /// finds that it has passed. Until then [`NOT_COUNTED`].
+    in_time: AtomicUsize,
 }
+
+const NOT_COUNTED: usize = usize::MAX;
 
 /// The events of a peer that has ended: it closed, or will write no more. They are Linux's; on
 /// other systems no socket counts as drained, and every read is tried at once.
@@ -67,7 +70,7 @@ impl Socket {
             streak: Streak::default(),
             drained: AtomicBool::new(false),
             ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
-            late: AtomicBool::new(false),
+            in_time: AtomicUsize::new(NOT_COUNTED),
         })
     }
 
@@ -101,8 +104,12 @@ impl Socket {
     /// `TimedOut` once the deadline has passed: the connection may still open. Any other error:
     /// it will not.
     pub(crate) fn wait_until_connected(&self) -> io::Result<()> {
+        let mut passed = false;
         while !self.is_connected()? {
-            self.wait()?;
+            if passed {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            passed = self.wait();
         }
         Ok(())
     }
@@ -129,7 +136,7 @@ impl Socket {
     /// Sets the deadline to a point in time.
     pub fn set_deadline_at(&self, at: Instant) {
         self.deadline.set(at);
-        self.late.store(false, Relaxed);
+        self.in_time.store(NOT_COUNTED, Relaxed);
     }
 
     /// Removes the deadline: waits take as long as they take.
@@ -141,16 +148,11 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed. But one more read still returns what has come.
-    /// Any other error is that of the system call.
+    /// `TimedOut` once the deadline has passed, and all has been read that had come by then: this
+    /// process may have been stopped meanwhile. Any other error is that of the system call.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.deadline.has_passed() {
-            // Only one such read: a peer that never stops sending must be too late at last.
-            if self.late.swap(true, Relaxed) {
-                return Err(ErrorKind::TimedOut.into());
-            }
-        } else if self.drained.load(Relaxed) {
-            self.wait()?;
+        if self.deadline.has_passed() || (self.drained.load(Relaxed) && self.wait()) {
+            return self.read_in_time(buffer);
         }
         let count = self.wait_for(|| (&*self.stream).read(buffer))?;
         // See epoll(7), "do I need to continuously read until EAGAIN".
@@ -158,11 +160,38 @@ impl Socket {
         Ok(count)
     }
 
+    /// Reads what came before the deadline, and no more: a peer that never stops sending must be
+    /// too late at last.
+    #[cold]
+    fn read_in_time(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut left = self.in_time.load(Relaxed);
+        if left == NOT_COUNTED {
+            let count = rustix::io::ioctl_fionread(&self.stream)?;
+            left = usize::try_from(count).unwrap_or(usize::MAX);
+        }
+        let count = if left > 0 {
+            let room = left.min(buffer.len());
+            (&*self.stream).read(&mut buffer[..room])
+        } else {
+            // It may also have ended.
+            self.stream.peek(&mut [0])
+        };
+        let count = count.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => error,
+        })?;
+        // A byte that is there without being counted came later.
+        let left = left.checked_sub(count).ok_or(ErrorKind::TimedOut)?;
+        self.in_time.store(left, Relaxed);
+        self.streak.count();
+        Ok(count)
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors
     ///
-    /// `TimedOut` if it has to wait and the deadline has passed; otherwise the system call that
+    /// `TimedOut` if there is no room, and the deadline has passed; otherwise the system call that
     /// failed.
     pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -221,9 +250,15 @@ impl Socket {
     }
 
     fn wait_for<T>(&self, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut passed = false;
         loop {
             match operation() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if passed {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    passed = self.wait();
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
                     // A connection that never has to wait must not keep the worker for itself.
@@ -236,13 +271,16 @@ impl Socket {
 
     /// Waits for an event; one that came since the last wait counts. It may be for the other
     /// direction: a wait to write may also hear that there is something to read.
-    fn wait(&self) -> io::Result<()> {
+    ///
+    /// Returns whether the deadline has passed. Events may have come as well, even before it, when
+    /// this process had no turn: look once more at what was waited for.
+    fn wait(&self) -> bool {
         // A deadline that has passed wakes nobody a second time.
         if !self.deadline.has_passed() {
             self.heard(self.io.wait_io());
             self.streak.waited();
         }
-        if self.deadline.has_passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
+        self.deadline.has_passed()
     }
 
     fn heard(&self, events: usize) {
@@ -376,6 +414,49 @@ mod tests {
         reads.join().unwrap();
     }
 
+    /// The process may be stopped for as long as its peers have: what came in time, to be read in
+    /// pieces, or made room to write, is heard of together with the deadline.
+    #[test]
+    fn what_came_in_time_counts_although_the_deadline_is_heard_of_too() {
+        const WAIT: Duration = Duration::from_millis(50);
+        chassis::runtime::init().unwrap();
+        let (stream, mut peer) = pair();
+        peer.set_nonblocking(true).unwrap();
+        let stopped = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            // The worker is here, so nothing in this process looks at the socket meanwhile.
+            let stopped = || std::thread::sleep(2 * WAIT);
+            let mut buffer = [0; 4];
+            peer.write_all(b"a").unwrap();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 1);
+            socket.set_deadline(WAIT);
+            peer.write_all(b"in time").unwrap();
+            stopped();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 4);
+            peer.write_all(b"too late").unwrap();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 3);
+            assert_eq!(socket.read(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
+
+            socket.set_deadline(Duration::from_secs(30));
+            let mut scratch = vec![0; 65536];
+            while (&*socket.stream).write(&scratch).is_ok() {}
+            while peer.read(&mut scratch).is_ok() {}
+            socket.set_deadline(WAIT);
+            stopped();
+            socket.write_all(b"room again").unwrap();
+
+            // The end comes in time too, behind the last bytes.
+            while socket.read(&mut scratch).unwrap() == scratch.len() {}
+            socket.set_deadline(WAIT);
+            peer.write_all(b"end").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            stopped();
+            assert_eq!(socket.read(&mut scratch).unwrap(), 3);
+            assert_eq!(socket.read(&mut scratch).unwrap(), 0);
+        });
+        stopped.join().unwrap();
+    }
+
     /// A peer that never stops sending is too late at last, although no read has to wait.
     #[test]
     fn a_flood_has_an_end() {
@@ -423,7 +504,7 @@ mod tests {
                 socket.set_deadline(Duration::from_secs(30));
                 socket.wait()
             });
-            hears.join().unwrap().expect("the byte is heard");
+            assert!(!hears.join().unwrap(), "the byte is not heard");
         }
         stop.store(true, Relaxed);
         churn.join().unwrap();
