@@ -115,11 +115,23 @@ impl Socket {
     }
 
     /// Whether the connection is open now. It is an error if it never will be.
+    ///
+    /// Where nobody listens on a port that the kernel also gives to those who connect, it may be
+    /// this end's own, and TCP connects the socket to itself (RFC 9293, section 3.5). That is
+    /// refused, and forgotten at once: an end in TIME-WAIT would keep the port from whoever comes
+    /// back to listen on it.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        match self.stream.take_error()? {
-            Some(error) => Err(error),
-            None => Ok(self.stream.peer_addr().is_ok()),
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
         }
+        let Ok(peer) = self.stream.peer_addr() else {
+            return Ok(false);
+        };
+        if self.stream.local_addr()? == peer {
+            SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO))?;
+            return Err(Errno::ECONNREFUSED.into());
+        }
+        Ok(true)
     }
 
     /// The other end's address.
@@ -293,7 +305,7 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{IpAddr, TcpListener};
 
     use may::go;
 
@@ -325,6 +337,30 @@ mod tests {
             assert!(!socket.is_silent(), "the end stays");
         });
         waits.join().unwrap();
+    }
+
+    /// A socket that has connected to itself is refused, and leaves its port to others.
+    #[test]
+    fn nobody_is_connected_to_himself() {
+        chassis::runtime::init().unwrap();
+        for ip in ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
+            let itself =
+                socket2::Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None);
+            let itself = itself.unwrap();
+            if itself.bind(&SocketAddr::from((ip, 0)).into()).is_err() {
+                continue; // a machine without IPv6
+            }
+            let address = itself.local_addr().unwrap();
+            itself.connect(&address).unwrap();
+            itself.set_nonblocking(true).unwrap();
+            let connects = go!(move || {
+                let deadlines = Deadlines::start().unwrap();
+                let socket = Socket::new(itself.into(), &deadlines).unwrap();
+                socket.wait_until_connected().unwrap_err().raw_os_error()
+            });
+            assert_eq!(connects.join().unwrap(), Some(Errno::ECONNREFUSED as i32));
+            TcpListener::bind(address.as_socket().unwrap()).expect("the port is free");
+        }
     }
 
     /// Input that comes while a write waits is not lost: the read after it hears of it.
