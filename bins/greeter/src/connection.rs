@@ -250,13 +250,14 @@ impl<'a> Connection<'a> {
     }
 
     fn stop(mut self, mut why: Result<(), Stop>) {
+        let head_only = self.requests.is_head(self.input.unused());
         // Nothing more of it is used.
         self.input = Buffer::default();
         if let Err(Stop::Refused(reason)) = &why {
             let text = reason.to_string();
             self.clients.refused.event(LOG, "refused", &[("cause", &text)]);
             let answer = answer(reason.status(), Content::PLAIN, text.into_bytes());
-            why = self.write_answer(&answer, false, Persistence::Close);
+            why = self.write_answer(&answer, head_only, Persistence::Close);
         }
         match why {
             Ok(()) | Err(Stop::Idle) => self.close(),
