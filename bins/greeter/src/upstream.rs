@@ -51,6 +51,9 @@ pub(crate) struct Said {
     pub(crate) elapsed: Duration,
 }
 
+/// The status of a server that has waited for a request for too long (RFC 9110, section 15.5.9).
+const REQUEST_TIMEOUT: u16 = 408;
+
 /// A leaf to call.
 pub(crate) struct Upstream {
     name: &'static str,
@@ -129,7 +132,13 @@ impl Upstream {
                 Ok(0) => ErrorKind::UnexpectedEof.into(),
                 Ok(_) => {
                     answered = true;
-                    let used = reader.advance(input.unused())?;
+                    let used = match reader.advance(input.unused()) {
+                        // A kept connection for which it had waited long enough, just then.
+                        Err(reply::Error::Status(REQUEST_TIMEOUT)) if may_be_dead => {
+                            return Err(CallError::Stale(ErrorKind::ConnectionAborted.into()));
+                        }
+                        used => used?,
+                    };
                     input.consume(used);
                     continue;
                 }

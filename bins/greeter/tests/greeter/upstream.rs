@@ -335,6 +335,32 @@ fn a_kept_connection_that_died_costs_no_greeting() {
     }
 }
 
+/// The same of one that says 408 and closes, which crosses with the next request.
+#[test]
+fn a_kept_connection_that_timed_out_costs_no_greeting() {
+    in_time(|| {
+        let name = Peer::start(|_, mut stream| {
+            let _ = read_request(&mut stream);
+            let _ = stream.write_all(&ok(NAME));
+            let _ = read_request(&mut stream);
+            let _ = stream.write_all(
+                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            );
+        });
+        let (_process, address) = greeter_with_name(&name.url());
+        for _ in 0..6 {
+            assert_eq!(greet_once(address)?, negotiated("200 OK", "", &GREETING));
+        }
+        Some(())
+    });
+    // On a connection that is new it is an answer like any other.
+    let timeout = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+    let name = Peer::answering(timeout);
+    let (_process, address) = greeter_with_name(&name.url());
+    let body = format!("name ({}/): answered 408 Request Timeout", name.url());
+    assert_eq!(greet(address), negotiated("502 Bad Gateway", "", &body));
+}
+
 /// One retry and no more: a service that only ever hangs up is not asked for ever.
 #[test]
 fn a_service_that_always_hangs_up_is_asked_once() {
