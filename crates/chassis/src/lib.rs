@@ -6,6 +6,7 @@
 //! | [`cli`] | the command line of all three: `serve`, `healthcheck`, exit codes |
 //! | [`healthcheck`] | that subcommand, and how a full service knows it |
 //! | [`settings`] | settings from the environment, and errors that say what to do |
+//! | `needs` | what a start needs of the system |
 //! | [`port`] | taking a port, before anything listens on it |
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
 //! | [`log`] | one JSON object a line on standard output |
@@ -20,6 +21,7 @@ pub mod healthcheck;
 pub mod leaf;
 pub mod log;
 pub mod memory;
+mod needs;
 pub mod port;
 pub mod runtime;
 pub mod settings;
