@@ -88,6 +88,8 @@ impl Socket {
         let family = Domain::for_address(address);
         let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        // This end's port may be one on which a service wants to listen that was down.
+        socket.set_reuse_address(true)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(silence))?;
         arrival::keep(&socket);
@@ -361,6 +363,21 @@ mod tests {
             assert_eq!(connects.join().unwrap(), Some(Errno::ECONNREFUSED as i32));
             TcpListener::bind(address.as_socket().unwrap()).expect("the port is free");
         }
+    }
+
+    /// The kernel chooses the port of this end, which a service may want that comes back.
+    #[test]
+    fn this_end_keeps_no_port_from_a_listener() {
+        chassis::runtime::init().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connects = go!(move || {
+            let deadlines = Deadlines::start().unwrap();
+            let socket = Socket::connect(address, Duration::from_secs(30), &deadlines).unwrap();
+            socket.wait_until_connected().unwrap();
+            TcpListener::bind(socket.stream.local_addr().unwrap()).map(drop)
+        });
+        connects.join().unwrap().expect("the port is free");
     }
 
     /// Input that comes while a write waits is not lost: the read after it hears of it.
