@@ -58,12 +58,19 @@ const REQUEST_TIMEOUT: u16 = 408;
 pub(crate) struct Upstream {
     name: &'static str,
     url: Uri,
-    /// Every request's head, up to what is passed on.
+    /// See [`head`].
     head: Box<[u8]>,
     connector: Connector,
     kept: Arc<Pool>,
     calls: Arc<Places>,
     failed: Limited,
+}
+
+/// The head of every request to this URL, up to what is passed on.
+pub(crate) fn head(url: &Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    // A leaf has room for 16 headers: no more than these.
+    format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path())
 }
 
 impl Upstream {
@@ -73,15 +80,11 @@ impl Upstream {
     }
 
     fn with(name: &'static str, url: Uri, connector: Connector, deadlines: Deadlines) -> Arc<Self> {
-        let host = url.authority().map_or("", |authority| authority.as_str());
-        // A leaf has room for 16 headers: no more than these.
-        let head =
-            format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path());
         Arc::new(Self {
             name,
             connector,
+            head: head(&url).into_bytes().into(),
             url,
-            head: head.into_bytes().into(),
             kept: Pool::new(deadlines),
             calls: Places::new(limits::CALLS),
             failed: Limited::new(),

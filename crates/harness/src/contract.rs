@@ -54,6 +54,7 @@ macro_rules! test_every_promise {
             command_line_unheard: fails_without_a_standard_error,
             bad_port: refuses_a_bad_port,
             bad_version: refuses_a_bad_version,
+            bad_host: refuses_a_bad_host,
             port_in_use: refuses_a_port_in_use,
             health_check: checks_its_own_health,
             unheard_words: succeeds_unheard,

@@ -131,6 +131,14 @@ impl Binary {
         self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
     }
 
+    /// The host has a place in the form of a line.
+    pub fn refuses_a_bad_host(&self) {
+        let remedy = "is no host name: at most 255 bytes, no control characters or parentheses";
+        for host in ["a (b)", "a\u{7}"] {
+            self.refuses("HOSTNAME", host, &format!("HOSTNAME={host:?} {remedy}"));
+        }
+    }
+
     /// A port in use is exit 1, the address and the remedy, also when a service like it has it.
     pub fn refuses_a_port_in_use(&self) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
