@@ -12,7 +12,7 @@
 //! sends many requests and reads no answer, nothing is read.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -129,7 +129,8 @@ pub(crate) fn turn_away(socket: Socket, clients: &Clients) {
 struct Connection<'a> {
     socket: Socket,
     input: Buffer,
-    output: Vec<u8>,
+    /// The room for the heads of answers.
+    head: Vec<u8>,
     requests: Requests<Wanted>,
     /// What the deadline is for, while one is set for input.
     awaited: Option<Awaited>,
@@ -143,7 +144,7 @@ impl<'a> Connection<'a> {
         Self {
             socket,
             input: Buffer::default(),
-            output: Vec::new(),
+            head: Vec::new(),
             requests: Requests::default(),
             awaited: None,
             is_new: true,
@@ -204,7 +205,7 @@ impl<'a> Connection<'a> {
     fn let_continue(&mut self) -> Result<(), Stop> {
         let waits = self.input.unused().is_empty()
             && self.requests.head().is_some_and(|r| r.expects_continue && r.body != Framing::NONE);
-        if waits { self.write(response::CONTINUE) } else { Ok(()) }
+        if waits { self.write(&mut [IoSlice::new(response::CONTINUE)]) } else { Ok(()) }
     }
 
     /// Answers a request. Says whether another may follow.
@@ -228,32 +229,35 @@ impl<'a> Connection<'a> {
         head_only: bool,
         persistence: Persistence,
     ) -> Result<(), Stop> {
-        let mut output = std::mem::take(&mut self.output);
-        self.clients
-            .with_date(|date| response::write(&mut output, answer, head_only, persistence, date));
-        let written = self.write(&output);
-        if output.capacity() <= limits::KEPT_OUTPUT {
-            output.clear();
-            self.output = output;
-        }
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        self.clients.with_date(|date| response::write_head(&mut head, answer, persistence, date));
+        // The body is written from where it stands: a client that does not read it must cost no
+        // memory for a copy.
+        let body = if head_only { b"" } else { &*answer.body };
+        let written = self.write(&mut [IoSlice::new(&head), IoSlice::new(body)]);
+        self.head = head;
         written
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn write(&mut self, parts: &mut [IoSlice]) -> Result<(), Stop> {
         self.awaited = None;
         self.socket.set_deadline(self.clients.limits.send);
-        self.socket.write_all(bytes).map_err(|error| match error.kind() {
+        self.socket.write_all_of(parts).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Stop::Deaf,
             _ => Stop::Gone,
         })
     }
 
     fn stop(mut self, mut why: Result<(), Stop>) {
+        let head_only = self.requests.is_head(self.input.unused());
+        // Nothing more of it is used.
+        self.input = Buffer::default();
         if let Err(Stop::Refused(reason)) = &why {
             let text = reason.to_string();
             self.clients.refused.event(LOG, "refused", &[("cause", &text)]);
             let answer = answer(reason.status(), Content::PLAIN, text.into_bytes());
-            why = self.write_answer(&answer, false, Persistence::Close);
+            why = self.write_answer(&answer, head_only, Persistence::Close);
         }
         match why {
             Ok(()) | Err(Stop::Idle) => self.close(),

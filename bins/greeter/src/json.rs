@@ -163,6 +163,19 @@ mod tests {
     }
 
     proptest! {
+        /// A leaf's settings and greeter have one rule: every host that a leaf may have is found
+        /// again in its line.
+        #[test]
+        fn the_host_of_a_leaf_is_found(host in "[a-z( )\t\u{85}é.:-]{1,9}", word in ".{1,9}") {
+            let set = |variable: &str| (variable == "HOSTNAME").then(|| (&host).into());
+            if let Ok(host) = chassis::settings::host(&set) {
+                let said = format!("{word} ({host})");
+                let line = crate::line::line(said.clone().into_bytes());
+                prop_assert!(line.is_ok() || word.contains(char::is_control));
+                prop_assert_eq!(split(&said), (&*word, Some(&*host)));
+            }
+        }
+
         /// Whatever they say, it is JSON, and the line can be put together again.
         #[test]
         fn nothing_is_lost(host in any::<String>(), one in any::<String>(), other in ".* \\(.*\\)") {

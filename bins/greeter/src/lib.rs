@@ -23,7 +23,8 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `upstream` | one leaf to call: its connections, its limits, its failures |
+//! | `upstream` | one leaf to call: its limits, its failures |
+//! | `pool` | the connections to a leaf that are kept for its next calls |
 //! | `line` | the line a leaf answers with |
 //!
 //! Under both: the crates `http1`, which reads and writes the messages, and `net`, sockets that
@@ -43,6 +44,7 @@ mod json;
 pub mod limits;
 mod line;
 mod page;
+mod pool;
 mod server;
 mod settings;
 mod traffic;

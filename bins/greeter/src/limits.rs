@@ -24,17 +24,14 @@ pub const LAST_QUIET: Duration = Duration::from_millis(50);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// And for how many bytes: more than a client sends before it reads why it was refused.
 pub const LINGER_BYTES: usize = 1024 * 1024;
-/// The room for an answer that a connection keeps for the next one, in bytes: enough for a
-/// greeting. The page must not cost memory for the rest of the connection.
-pub const KEPT_OUTPUT: usize = 4096;
 
 /// A whole greeting may take this long, whatever has to be done for it.
 pub const BUDGET: Duration = Duration::from_secs(2);
 /// A connection to a service is used this long at most, so that new tasks of the service get
 /// calls even where balancing is per connection (Service Connect in TCP mode).
 pub const MAX_AGE: Duration = Duration::from_secs(30);
-/// A connection to a service is closed when nobody has used it for this long and others have: a
-/// leaf keeps 68 KiB for each.
+/// A connection to a service is closed when nobody has used it for this long: a leaf keeps 68 KiB
+/// for each, and takes no more than so many, whoever has them.
 pub const UNUSED: Duration = Duration::from_secs(3);
 /// Calls to one service at a time; more fail with 503.
 pub const CALLS: usize = 1024;

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use chassis::log::Limited;
+use chassis::memory::Tide;
 use chassis::{Port, Shutdown, healthcheck, port, runtime, shutdown};
 use may::go;
 use net::{Deadlines, Listener, Places, Socket};
@@ -48,6 +49,7 @@ fn begin(
         clients: clients.clone(),
         deadlines,
         served: Places::new(settings.max_connections),
+        memory: Tide::default(),
         turned_away: Places::new(limits::TURNED_AWAY),
         checks: Places::new(limits::CHECKS),
         accept_failed: Limited::new(),
@@ -67,20 +69,22 @@ struct Server {
     clients: Arc<Clients>,
     deadlines: Deadlines,
     served: Arc<Places>,
+    /// What those who are served take.
+    memory: Tide,
     turned_away: Arc<Places>,
     checks: Arc<Places>,
     accept_failed: Limited,
 }
 
 impl Server {
-    fn accept_all(&self, listener: &Listener) {
+    fn accept_all(self: &Arc<Self>, listener: &Listener) {
         let failed = |error: &io::Error| {
             self.accept_failed.event(LOG, "accept failed", &[("cause", error)]);
         };
         listener.accept_all(&self.deadlines, |stream| self.start(stream), failed);
     }
 
-    fn start(&self, stream: TcpStream) -> io::Result<()> {
+    fn start(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
         let is_check = || stream.local_addr().is_ok_and(healthcheck::is_check);
         let (place, serve): (_, fn(_, &_)) = if let Some(place) = self.served.take() {
             (place, connection::serve)
@@ -91,10 +95,12 @@ impl Server {
         } else {
             return Ok(());
         };
-        let (socket, clients) = (Socket::new(stream, &self.deadlines)?, self.clients.clone());
+        let (socket, server) = (Socket::new(stream, &self.deadlines)?, self.clone());
+        self.memory.rises_to(self.served.taken());
         go!(move || {
-            let _place = place;
-            serve(socket, &clients);
+            serve(socket, &server.clients);
+            drop(place);
+            server.memory.falls_to(server.served.taken());
         });
         Ok(())
     }

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use application::{LEAVES, Service};
 use chassis::settings::{Env, Invalid, all, host, number, required};
 use http::Uri;
+use http1::{Next, Requests};
 
 use crate::limits::{self, Limits};
+use crate::upstream;
+use crate::wanted::Wanted;
 
 /// The settings of one greeter.
 #[derive(Clone, Debug)]
@@ -80,16 +83,25 @@ fn leaf(env: Env, service: &Service) -> Result<Leaf, Invalid> {
             // No user, query or fragment; the parser drops a fragment without a word.
             && !value.contains(['@', '?', '#'])
     };
-    let url = value.parse().ok().filter(plain).ok_or_else(|| {
+    let url = value.parse().ok().filter(plain).filter(is_one_we_would_take).ok_or_else(|| {
         let remedy = format!("is not {URL}: set it, for example to {example}");
         Invalid::new(variable, &value, &remedy)
     })?;
     Ok(Leaf { name, url })
 }
 
+/// Whether a request to this URL is one that greeter itself would answer: what it refuses, a leaf
+/// may refuse or understand in another way.
+fn is_one_we_would_take(url: &Uri) -> bool {
+    let mut requests = Requests::<Wanted>::default();
+    let request = upstream::head(url) + "\r\n";
+    matches!(requests.advance(request.as_bytes()), Ok((_, Next::Head)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::sync::LazyLock;
 
     use super::*;
 
@@ -126,6 +138,8 @@ mod tests {
 
     #[test]
     fn any_other_url_is_refused_with_variable_value_and_remedy() {
+        static LONG: LazyLock<String> =
+            LazyLock::new(|| format!("http://host/{}", "a".repeat(http1::limits::REQUEST_LINE)));
         for bad in [
             "https://name-service:3000",
             "name-service:3000",
@@ -141,6 +155,12 @@ mod tests {
             "http://host/?query",
             "http://host/#fragment",
             "http://ho st/",
+            "http://a%zz/",
+            "http://[::1/",
+            "http://[1::2::3]/",
+            "http://host/a\\b",
+            "http://host/caf\u{e9}",
+            LONG.as_str(),
             "ftp://host",
             "/path",
         ] {

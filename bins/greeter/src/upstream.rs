@@ -1,14 +1,13 @@
-//! One leaf to call: its connections, its limits, its failures.
+//! One leaf to call: its limits, its failures.
 //!
 //! The call is our own, on sockets that park the coroutine. It was ureq's once: of a
 //! greeting's 61,000 instructions 48,000 were ureq's, and the coroutine each call took,
 //! with 16 KiB of stack, was most of greeter's memory. (CPU of a greeting, measured in one
 //! run: before 42.7 us, now 25.0 us.)
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::log::Limited;
@@ -17,11 +16,12 @@ use http1::Status;
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
-use net::{Buffer, ConnectError, Connector, Deadlines, Place, Places, Resolver, Socket};
+use net::{Buffer, ConnectError, Connector, Deadlines, Place, Places, Resolver};
 
 use crate::about::{LOG, USER_AGENT};
 use crate::limits;
 use crate::line::{LineError, line};
+use crate::pool::{Pool, Pooled};
 
 /// Why a call failed, in words for the client, and the status that goes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,45 +51,41 @@ pub(crate) struct Said {
     pub(crate) elapsed: Duration,
 }
 
+/// The status of a server that has waited for a request for too long (RFC 9110, section 15.5.9).
+const REQUEST_TIMEOUT: u16 = 408;
+
 /// A leaf to call.
 pub(crate) struct Upstream {
     name: &'static str,
     url: Uri,
-    /// Every request's head, up to what is passed on.
+    /// See [`head`].
     head: Box<[u8]>,
     connector: Connector,
-    /// Connections for the next calls. The last one back goes first, so that those which are
-    /// not needed stay in front, and are closed.
-    kept: Mutex<VecDeque<Pooled>>,
+    kept: Arc<Pool>,
     calls: Arc<Places>,
     failed: Limited,
 }
 
-/// A connection to the leaf, for one call after the other.
-struct Pooled {
-    socket: Socket,
-    opened: Instant,
-    /// When its last call ended.
-    used: Instant,
+/// The head of every request to this URL, up to what is passed on.
+pub(crate) fn head(url: &Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    // A leaf has room for 16 headers: no more than these.
+    format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path())
 }
 
 impl Upstream {
     pub(crate) fn new(name: &'static str, url: Uri, deadlines: Deadlines) -> Arc<Self> {
         let resolver = Resolver::new(url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
-        Self::with(name, url, Connector::new(resolver, deadlines))
+        Self::with(name, url, Connector::new(resolver, deadlines.clone()), deadlines)
     }
 
-    fn with(name: &'static str, url: Uri, connector: Connector) -> Arc<Self> {
-        let host = url.authority().map_or("", |authority| authority.as_str());
-        // A leaf has room for 16 headers: no more than these.
-        let head =
-            format!("GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {USER_AGENT}\r\n", url.path());
+    fn with(name: &'static str, url: Uri, connector: Connector, deadlines: Deadlines) -> Arc<Self> {
         Arc::new(Self {
             name,
             connector,
+            head: head(&url).into_bytes().into(),
             url,
-            head: head.into_bytes().into(),
-            kept: Mutex::default(),
+            kept: Pool::new(deadlines),
             calls: Places::new(limits::CALLS),
             failed: Limited::new(),
         })
@@ -115,7 +111,7 @@ impl Upstream {
 
     /// A kept connection on which the request was sent, if one takes it.
     fn send_kept(&self, request: &[u8], now: Instant, end: Instant) -> Option<Pooled> {
-        let connection = self.take(now)?;
+        let connection = self.kept.take(now)?;
         connection.socket.set_deadline_at(end);
         connection.socket.write_all(request).is_ok().then_some(connection)
     }
@@ -125,8 +121,7 @@ impl Upstream {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
         socket.write_all(request).map_err(CallError::Send)?;
-        let now = Instant::now();
-        self.receive(Pooled { socket, opened: now, used: now }, false)
+        self.receive(Pooled::new(socket), false)
     }
 
     /// Waits for the answer to what was sent, perhaps on a connection that had died.
@@ -140,7 +135,13 @@ impl Upstream {
                 Ok(0) => ErrorKind::UnexpectedEof.into(),
                 Ok(_) => {
                     answered = true;
-                    let used = reader.advance(input.unused())?;
+                    let used = match reader.advance(input.unused()) {
+                        // A kept connection for which it had waited long enough, just then.
+                        Err(reply::Error::Status(REQUEST_TIMEOUT)) if may_be_dead => {
+                            return Err(CallError::Stale(ErrorKind::ConnectionAborted.into()));
+                        }
+                        used => used?,
+                    };
                     input.consume(used);
                     continue;
                 }
@@ -149,7 +150,7 @@ impl Upstream {
             let is_gone = net::is_gone(&error);
             if is_gone {
                 // So are its other connections.
-                self.kept().clear();
+                self.kept.clear();
             }
             let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
             let stale = may_be_dead && !answered && is_dead;
@@ -157,34 +158,9 @@ impl Upstream {
         }
         // A connection with unread bytes is not used again.
         if reader.keeps_alive() && input.unused().is_empty() {
-            self.keep(connection);
+            self.kept.keep(connection);
         }
         line(reader.into_content()).map_err(CallError::Line)
-    }
-
-    /// A kept connection, unless all are too old or dead.
-    fn take(&self, now: Instant) -> Option<Pooled> {
-        loop {
-            let connection = self.kept().pop_back()?;
-            if !connection.is_old(now) && connection.socket.is_silent() {
-                return Some(connection);
-            }
-        }
-    }
-
-    fn keep(&self, mut connection: Pooled) {
-        connection.socket.clear_deadline();
-        let now = Instant::now();
-        connection.used = now;
-        let mut kept = self.kept();
-        kept.push_back(connection);
-        while kept.front().is_some_and(|c| c.is_old(now) || c.is_unused(now)) {
-            kept.pop_front();
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Pooled>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failure(&self, error: &CallError) -> Failure {
@@ -193,16 +169,6 @@ impl Upstream {
             [("upstream", &self.name), ("url", &self.url), ("cause", &cause)];
         self.failed.event(LOG, "upstream failed", &fields);
         Failure { status, service: self.name, url: self.url.to_string(), cause }
-    }
-}
-
-impl Pooled {
-    fn is_old(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.opened) >= limits::MAX_AGE
-    }
-
-    fn is_unused(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.used) >= limits::UNUSED
     }
 }
 
@@ -382,7 +348,7 @@ mod tests {
                 Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
             });
             let connector = Connector::new(resolver, deadlines.clone());
-            let greeting = Upstream::with("greeting", url, connector);
+            let greeting = Upstream::with("greeting", url, connector, deadlines.clone());
             let name = Upstream::new("name", name.url().parse().unwrap(), deadlines);
             let start = Instant::now();
             [greeting.ask(b"", start), name.ask(b"", start)].map(line)
@@ -397,7 +363,8 @@ mod tests {
             with(move |deadlines| {
                 let url = format!("http://some.test:{port}").parse().unwrap();
                 let resolver = Resolver::with("some.test", port, look_up);
-                let name = Upstream::with("name", url, Connector::new(resolver, deadlines));
+                let connector = Connector::new(resolver, deadlines.clone());
+                let name = Upstream::with("name", url, connector, deadlines);
                 let failure = name.ask(b"", Instant::now()).answer(false).line.unwrap_err();
                 (failure.cause, failure.status)
             })
@@ -444,25 +411,6 @@ mod tests {
         ] {
             assert_eq!(failure(port, look_up), (cause.into(), status));
         }
-    }
-
-    /// A connection that nobody has used for a while is closed when another comes back.
-    #[test]
-    fn what_is_not_used_is_closed() {
-        let name = Peer::saying("Emelia (name-1)");
-        let kept = with(move |deadlines| {
-            let name = Upstream::new("name", name.url().parse().unwrap(), deadlines);
-            let ask = || name.ask(b"", Instant::now());
-            // Two at a time take two connections.
-            for call in [ask(), ask()] {
-                line(call);
-            }
-            let both = name.kept().len();
-            name.kept()[0].used -= limits::UNUSED;
-            line(ask());
-            [both, name.kept().len()]
-        });
-        assert_eq!(kept, [2, 1]);
     }
 
     /// What is left of a greeting's time holds on a kept connection too.

@@ -1,14 +1,18 @@
 //! The command line of the three services.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use application::PORT;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::settings::{self, Env, Invalid};
-use crate::{Port, Shutdown, healthcheck, port};
+use crate::{Port, Shutdown, healthcheck, needs, port};
 
 /// A service, as its library hands it over: to its `main`, to the mesh, to a test.
 #[derive(Debug)]
@@ -32,9 +36,17 @@ const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;
 
+/// How long a reader of what is said may make us wait, in milliseconds: a health check has two
+/// seconds at the least.
+const HEARD: u8 = 100;
+
 /// A service's whole `main`.
 #[must_use]
 pub fn main<S>(service: &Service<S>) -> ExitCode {
+    if let Err(missing) = needs::memory() {
+        return fail(service.name, 1, &missing);
+    }
+    outlive_a_full_file();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let arguments: Vec<_> = words.iter().map(|word| word.to_str()).collect();
     match arguments[..] {
@@ -42,7 +54,7 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
         [Some("healthcheck")] => match settings::port(&env).map(healthcheck::check) {
             Ok(Ok(line)) => say(&line),
             Ok(Err(line)) => fail(service.name, 1, &line),
-            Err(invalid) => fail(service.name, CONFIG, &invalid.to_string()),
+            Err(invalid) => fail(service.name, CONFIG, &invalid),
         },
         [Some("--version" | "-V")] => say(&format!("{} {}", service.name, service.version)),
         [Some("--help" | "-h")] => say(&usage(service)),
@@ -80,13 +92,16 @@ pub fn serve<S>(
     let (settings, port) = match (service.settings)(env).and_then(|s| Ok((s, settings::port(env)?)))
     {
         Ok(both) => both,
-        Err(invalid) => return fail(service.name, CONFIG, &invalid.to_string()),
+        Err(invalid) => return fail(service.name, CONFIG, &invalid),
     };
     raise_open_files_limit();
+    if let Err(missing) = needs::files_and_threads() {
+        return fail(service.name, 1, &missing);
+    }
     let run = |ports| (service.run)(settings, ports, shutdown);
     match take(addresses, port).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(service.name, 1, &error.to_string()),
+        Err(error) => fail(service.name, 1, &error),
     }
 }
 
@@ -119,22 +134,34 @@ fn raise_open_files_limit() {
     }
 }
 
-fn say(line: &str) -> ExitCode {
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+/// A file that has the length which `ulimit -f` allows takes no more: by default, to write to it
+/// ends the process. With the signal blocked it is an error, and what was to be written is lost.
+fn outlive_a_full_file() {
+    // Fails for an invalid mask only, which this is not.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
-fn fail(name: &str, code: u8, line: &str) -> ExitCode {
-    complain(&format!("{name}: {line}"));
+fn say(line: &str) -> ExitCode {
+    write(io::stdout(), format_args!("{line}"));
+    ExitCode::SUCCESS
+}
+
+fn fail(name: &str, code: u8, what: &dyn fmt::Display) -> ExitCode {
+    write(io::stderr(), format_args!("{name}: {what}"));
     ExitCode::from(code)
 }
 
-/// Writes to standard error. The exit code says as much to whoever cannot be written to;
-/// `eprintln!` would panic.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// Writes a line to whoever can take it. Nobody is waited for longer than [`HEARD`], and no
+/// failure changes the exit code, which says as much: whoever runs a health check ends a service
+/// whose code is not 0. (`println!` would panic.)
+fn write(mut to: impl Write + AsFd, line: fmt::Arguments) {
+    let is_ready = {
+        let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut ready, HEARD).is_ok_and(|count| count > 0)
+    };
+    if is_ready {
+        let _ = writeln!(to, "{line}");
+    }
 }
 
 fn usage<S>(service: &Service<S>) -> String {

@@ -6,10 +6,11 @@
 //! | [`cli`] | the command line of all three: `serve`, `healthcheck`, exit codes |
 //! | [`healthcheck`] | that subcommand, and how a full service knows it |
 //! | [`settings`] | settings from the environment, and errors that say what to do |
+//! | `needs` | what a start needs of the system |
 //! | [`port`] | taking a port, before anything listens on it |
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
 //! | [`log`] | one JSON object a line on standard output |
-//! | `memory` | the process's allocator |
+//! | [`memory`] | the process's allocator, and what it gives back |
 //! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
 //! | [`leaf`] | the HTTP of a service that answers from memory, on `may_minihttp` |
 //!
@@ -19,7 +20,8 @@ pub mod cli;
 pub mod healthcheck;
 pub mod leaf;
 pub mod log;
-mod memory;
+pub mod memory;
+mod needs;
 pub mod port;
 pub mod runtime;
 pub mod settings;

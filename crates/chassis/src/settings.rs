@@ -115,11 +115,12 @@ fn machine(env: Env) -> Result<String, Invalid> {
             .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
     };
     // It becomes part of every one-line answer. 255: the longest name DNS knows (RFC 1035, 2.3.4).
-    if host.len() > 255 || host.chars().any(char::is_control) {
+    // The line is taken apart at its last ` (host)`.
+    if host.len() > 255 || host.contains(|c: char| c.is_control() || "()".contains(c)) {
         return Err(Invalid::new(
             "HOSTNAME",
             &host,
-            "is no host name: at most 255 bytes, no control characters",
+            "is no host name: at most 255 bytes, no control characters or parentheses",
         ));
     }
     Ok(host)
@@ -167,8 +168,10 @@ mod tests {
         assert_eq!(machine(&set("name-1")).as_deref(), Ok("name-1"));
         assert!(!machine(&|_| None).unwrap().is_empty());
         assert!(!machine(&set("")).unwrap().is_empty());
-        let error = machine(&set("a\nb")).unwrap_err().to_string();
-        assert!(error.starts_with(r#"HOSTNAME="a\nb" "#), "{error}");
+        for bad in ["a\nb", "a\u{85}", "a (b)", "a)"] {
+            let error = machine(&set(bad)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("HOSTNAME={bad:?} is no host name: ")), "{error}");
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,8 +60,14 @@ pub fn service(built: &str) -> Command {
 /// The same command, for a process that may open so many files.
 #[must_use]
 pub fn with_files(files: u32, command: &Command) -> Command {
+    after(&format!("ulimit -n {files}"), command)
+}
+
+/// The same command, after a shell has done something to itself.
+#[must_use]
+pub fn after(something: &str, command: &Command) -> Command {
     let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+    limited.args(["-c", &format!("{something}; exec \"$@\""), "sh"]);
     limited.arg(command.get_program()).args(command.get_args());
     limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     limited
@@ -104,6 +112,23 @@ impl Process {
         let process = Self::start(command.env("PORT", "0"));
         let start = process.line(|line| line.contains(r#""event":"start""#));
         (process, started_at(&start))
+    }
+
+    /// The same, with its log in this file, which others may be unable to write to.
+    #[must_use]
+    pub fn serve_logged(command: &mut Command, log: &File) -> (Self, SocketAddr) {
+        let stdout = log.try_clone().expect("a file");
+        let child = command.env("PORT", "0").stdin(Stdio::null()).stdout(stdout).spawn();
+        let process = Self { child: child.expect("the command starts"), lines: channel().1 };
+        let read = || {
+            let mut text = vec![0; 4096];
+            let length = log.read_at(&mut text, 0).expect("it can be read");
+            let text = String::from_utf8_lossy(&text[..length]).into_owned();
+            text.lines().find(|line| line.ends_with('}')).map(started_at)
+        };
+        crate::eventually("it does not start", || read().is_some());
+        let address = read().expect("it has been there");
+        (process, address)
     }
 
     /// The same, with a log that nobody reads once it listens, and that is full. It is read
@@ -197,6 +222,16 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).expect("the process is there");
     }
 
+    /// Does something while the process is stopped, in the middle of whatever it does.
+    pub fn stopped<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.signal(Signal::SIGSTOP);
+        let is_stopped = |(_, stat): (_, String)| fields(&stat).next() == Some("T");
+        crate::eventually("it does not stop", || self.of_threads("stat").all(is_stopped));
+        let result = action();
+        self.signal(Signal::SIGCONT);
+        result
+    }
+
     /// Waits for its end: how it ended, and how long that took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
@@ -225,8 +260,18 @@ pub(crate) fn started_at(line: &str) -> SocketAddr {
     address
 }
 
+/// A file without a name, which goes with its last user.
+pub(crate) fn nameless_file() -> File {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("harness-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
+    let path = env::temp_dir().join(name);
+    let file = File::options().read(true).append(true).create_new(true).open(&path);
+    fs::remove_file(path).expect("it has just been made");
+    file.expect("a file")
+}
+
 /// Writes to a pipe until it has no room for another line.
-fn fill(mut pipe: PipeWriter) {
+pub(crate) fn fill(mut pipe: PipeWriter) {
     loop {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {

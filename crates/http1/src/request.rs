@@ -108,6 +108,11 @@ impl Parser {
     }
 }
 
+/// Whether the request at the front is a HEAD, as far as it has come.
+pub(crate) fn is_head(input: &[u8]) -> bool {
+    input[empty_lines(input)..].starts_with(b"HEAD ")
+}
+
 /// The bytes of empty lines at the front.
 fn empty_lines(input: &[u8]) -> usize {
     2 * input.chunks(2).take_while(|pair| pair == b"\r\n").count()

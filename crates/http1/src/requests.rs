@@ -4,7 +4,7 @@
 
 use crate::body::Decoder;
 use crate::refusal::Refusal;
-use crate::request::{Head, Parser, Request};
+use crate::request::{Head, Method, Parser, Request, is_head};
 
 /// Reads requests to their ends, and drops their bodies. The result is the same however the input
 /// is cut. For `T` see [`Request`].
@@ -102,12 +102,12 @@ impl<T> Requests<T> {
                 }
             },
             Reading::Body(request, mut body) => {
-                let used = body.advance(input, |_| {})?;
-                if body.is_done() {
-                    return Ok((used, Next::Request(request)));
+                let used = body.advance(input, |_| {});
+                if used.is_ok() && body.is_done() {
+                    return Ok((used?, Next::Request(request)));
                 }
                 self.0 = Reading::Body(request, body);
-                Ok((used, Next::Input(Awaited::Body)))
+                Ok((used?, Next::Input(Awaited::Body)))
             }
         }
     }
@@ -118,6 +118,16 @@ impl<T> Requests<T> {
         match &self.0 {
             Reading::Head(_) => None,
             Reading::Body(request, _) => Some(request),
+        }
+    }
+
+    /// Whether the request that is being read, or was refused, is a HEAD: no answer to it has a
+    /// body. `input` is what was not used; before a method has come whole, nobody knows.
+    #[must_use]
+    pub fn is_head(&self, input: &[u8]) -> bool {
+        match &self.0 {
+            Reading::Head(_) => is_head(input),
+            Reading::Body(request, _) => request.method == Method::Head,
         }
     }
 

@@ -34,15 +34,9 @@ pub enum Persistence {
     Close,
 }
 
-/// Appends the bytes of an answer to `out`. `head_only` leaves out the body, and nothing else.
-/// `date` is the value of `Date`: see [`Date`].
-pub fn write(
-    out: &mut Vec<u8>,
-    answer: &Answer,
-    head_only: bool,
-    persistence: Persistence,
-    date: &str,
-) {
+/// Appends the head of an answer to `out`. What follows it is the body, except after HEAD. `date`
+/// is the value of `Date`: see [`Date`].
+pub fn write_head(out: &mut Vec<u8>, answer: &Answer, persistence: Persistence, date: &str) {
     let Answer { status, media_type, headers, body } = answer;
     let connection = match persistence {
         Persistence::Open => "",
@@ -67,9 +61,6 @@ pub fn write(
     }
     put(headers);
     put(&[connection, "\r\n"]);
-    if !head_only {
-        out.extend_from_slice(body);
-    }
 }
 
 /// Formats the value of the `Date` header, once a second at most.
@@ -97,29 +88,28 @@ mod tests {
 
     use super::*;
 
-    fn bytes(answer: &Answer, head_only: bool, persistence: Persistence) -> String {
+    fn head(answer: &Answer, persistence: Persistence) -> String {
         let mut out = Vec::new();
-        write(&mut out, answer, head_only, persistence, "DATE");
+        write_head(&mut out, answer, persistence, "DATE");
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn every_byte_of_an_answer() {
+    fn every_byte_of_a_head() {
         let answer = Answer {
             status: Status::Ok,
             media_type: "text/plain",
             headers: ["A: b\r\nC: d\r\n", "", "E: f\r\n"],
             body: Cow::Borrowed("Héllo".as_bytes()),
         };
-        let head = "HTTP/1.1 200 OK\r\nDate: DATE\r\nContent-Type: text/plain\r\n\
+        let expected = "HTTP/1.1 200 OK\r\nDate: DATE\r\nContent-Type: text/plain\r\n\
             Content-Length: 6\r\nA: b\r\nC: d\r\nE: f\r\n";
         for (persistence, line) in [
             (Persistence::Open, ""),
             (Persistence::KeepAlive, "Connection: keep-alive\r\n"),
             (Persistence::Close, "Connection: close\r\n"),
         ] {
-            assert_eq!(bytes(&answer, false, persistence), format!("{head}{line}\r\nHéllo"));
-            assert_eq!(bytes(&answer, true, persistence), format!("{head}{line}\r\n"));
+            assert_eq!(head(&answer, persistence), format!("{expected}{line}\r\n"));
         }
     }
 
@@ -132,7 +122,7 @@ mod tests {
             body: Cow::Borrowed(b""),
         };
         assert_eq!(
-            bytes(&answer, false, Persistence::KeepAlive),
+            head(&answer, Persistence::KeepAlive),
             "HTTP/1.1 204 No Content\r\nDate: DATE\r\nAllow: GET\r\n\
              Connection: keep-alive\r\n\r\n"
         );

@@ -24,12 +24,14 @@ impl Buffer {
     /// Removes `count` bytes from the front, or all if there are fewer.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
-        if self.start == self.end {
+        let left = self.end - self.start;
+        if left <= limits::READ && self.bytes.len() > limits::READ {
+            // One large request must not cost memory for the rest of the connection, nor while
+            // its answer waits to be read.
+            self.bytes = self.unused().to_vec();
+            (self.start, self.end) = (0, left);
+        } else if left == 0 {
             (self.start, self.end) = (0, 0);
-            if self.bytes.len() > limits::READ {
-                // One large request must not cost memory for the rest of the connection.
-                self.bytes = Vec::new();
-            }
         }
     }
 
@@ -44,11 +46,17 @@ impl Buffer {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let want = limits::READ.min(limit.saturating_sub(self.end));
-        if self.bytes.len() < self.end + want {
-            self.bytes.resize(self.end + want, 0);
+        // Most input needs no more room than this, also behind what is left of the last.
+        let size = if self.end < limits::READ { limits::READ } else { self.end + limits::READ };
+        let size = size.min(limit);
+        if self.bytes.len() < size {
+            if size > limits::READ {
+                // All the room there may be, once. It takes memory only where it is written to.
+                self.bytes.reserve_exact(limit - self.bytes.len());
+            }
+            self.bytes.resize(size, 0);
         }
-        let count = socket.read(&mut self.bytes[self.end..self.end + want])?;
+        let count = socket.read(&mut self.bytes[self.end..size])?;
         self.end += count;
         Ok(count)
     }

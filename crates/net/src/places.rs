@@ -28,6 +28,12 @@ impl Places {
         // It is counted first. If that was one too many, dropping it here takes the count back.
         (self.taken.fetch_add(1, Relaxed) < self.limit).then_some(place)
     }
+
+    /// How many are taken now.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
 }
 
 impl Drop for Place {

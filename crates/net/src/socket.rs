@@ -1,9 +1,9 @@
 //! A TCP socket that parks a coroutine while it waits, never the worker.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use chassis::runtime::Streak;
@@ -30,17 +30,15 @@ pub struct Socket {
     /// An event said that the peer has ended. No other event may follow, so reads must not wait
     /// for one.
     ended: AtomicBool,
-    /// There was a read after the deadline had passed.
-    late: AtomicBool,
+    /// How many bytes of input are left that came before the deadline: counted when the first read
+    /// finds that it has passed. Until then [`NOT_COUNTED`].
+    in_time: AtomicUsize,
 }
 
-/// The events of a peer that has written, and of one that has ended: it closed, or will write no
-/// more. They are Linux's; on other systems no socket counts as drained, and every read is tried
-/// at once.
-#[cfg(target_os = "linux")]
-const INPUT: usize = nix::libc::EPOLLIN.cast_unsigned() as usize;
-#[cfg(not(target_os = "linux"))]
-const INPUT: usize = 0;
+const NOT_COUNTED: usize = usize::MAX;
+
+/// The events of a peer that has ended: it closed, or will write no more. They are Linux's; on
+/// other systems no socket counts as drained, and every read is tried at once.
 #[cfg(target_os = "linux")]
 const END: usize =
     (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
@@ -72,7 +70,7 @@ impl Socket {
             streak: Streak::default(),
             drained: AtomicBool::new(false),
             ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
-            late: AtomicBool::new(false),
+            in_time: AtomicUsize::new(NOT_COUNTED),
         })
     }
 
@@ -90,6 +88,8 @@ impl Socket {
         let family = Domain::for_address(address);
         let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        // This end's port may be one on which a service wants to listen that was down.
+        socket.set_reuse_address(true)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(silence))?;
         arrival::keep(&socket);
@@ -106,18 +106,34 @@ impl Socket {
     /// `TimedOut` once the deadline has passed: the connection may still open. Any other error:
     /// it will not.
     pub(crate) fn wait_until_connected(&self) -> io::Result<()> {
+        let mut passed = false;
         while !self.is_connected()? {
-            self.wait()?;
+            if passed {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            passed = self.wait();
         }
         Ok(())
     }
 
     /// Whether the connection is open now. It is an error if it never will be.
+    ///
+    /// Where nobody listens on a port that the kernel also gives to those who connect, it may be
+    /// this end's own, and TCP connects the socket to itself (RFC 9293, section 3.5). That is
+    /// refused, and forgotten at once: an end in TIME-WAIT would keep the port from whoever comes
+    /// back to listen on it.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
-        match self.stream.take_error()? {
-            Some(error) => Err(error),
-            None => Ok(self.stream.peer_addr().is_ok()),
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
         }
+        let Ok(peer) = self.stream.peer_addr() else {
+            return Ok(false);
+        };
+        if self.stream.local_addr()? == peer {
+            SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO))?;
+            return Err(Errno::ECONNREFUSED.into());
+        }
+        Ok(true)
     }
 
     /// The other end's address.
@@ -134,7 +150,7 @@ impl Socket {
     /// Sets the deadline to a point in time.
     pub fn set_deadline_at(&self, at: Instant) {
         self.deadline.set(at);
-        self.late.store(false, Relaxed);
+        self.in_time.store(NOT_COUNTED, Relaxed);
     }
 
     /// Removes the deadline: waits take as long as they take.
@@ -146,16 +162,11 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `TimedOut` once the deadline has passed. But one more read still returns what has come.
-    /// Any other error is that of the system call.
+    /// `TimedOut` once the deadline has passed, and all has been read that had come by then: this
+    /// process may have been stopped meanwhile. Any other error is that of the system call.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.deadline.has_passed() {
-            // Only one such read: a peer that never stops sending must be too late at last.
-            if self.late.swap(true, Relaxed) {
-                return Err(ErrorKind::TimedOut.into());
-            }
-        } else if self.drained.load(Relaxed) {
-            self.wait()?;
+        if self.deadline.has_passed() || (self.drained.load(Relaxed) && self.wait()) {
+            return self.read_in_time(buffer);
         }
         let count = self.wait_for(|| (&*self.stream).read(buffer))?;
         // See epoll(7), "do I need to continuously read until EAGAIN".
@@ -163,11 +174,38 @@ impl Socket {
         Ok(count)
     }
 
+    /// Reads what came before the deadline, and no more: a peer that never stops sending must be
+    /// too late at last.
+    #[cold]
+    fn read_in_time(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut left = self.in_time.load(Relaxed);
+        if left == NOT_COUNTED {
+            let count = rustix::io::ioctl_fionread(&self.stream)?;
+            left = usize::try_from(count).unwrap_or(usize::MAX);
+        }
+        let count = if left > 0 {
+            let room = left.min(buffer.len());
+            (&*self.stream).read(&mut buffer[..room])
+        } else {
+            // It may also have ended.
+            self.stream.peek(&mut [0])
+        };
+        let count = count.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => error,
+        })?;
+        // A byte that is there without being counted came later.
+        let left = left.checked_sub(count).ok_or(ErrorKind::TimedOut)?;
+        self.in_time.store(left, Relaxed);
+        self.streak.count();
+        Ok(count)
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors
     ///
-    /// `TimedOut` if it has to wait and the deadline has passed; otherwise the system call that
+    /// `TimedOut` if there is no room, and the deadline has passed; otherwise the system call that
     /// failed.
     pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -179,16 +217,25 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether nothing has come since the last read: no byte, no end, no error.
-    pub fn is_silent(&self) -> bool {
-        // It is woken first, so wait_io() returns at once, with the events since the last wait.
-        self.io.waker().wakeup();
-        let events = self.io.wait_io();
-        if events & (INPUT | END) == 0 && !self.ended.load(Relaxed) {
-            return true;
+    /// Writes all of `parts`, one behind the other, each from where it stands.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::write_all`].
+    pub fn write_all_of(&self, mut parts: &mut [IoSlice]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut parts, 0); // over those at the front that are empty
+        while !parts.is_empty() {
+            match self.wait_for(|| (&*self.stream).write_vectored(parts))? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                count => IoSlice::advance_slices(&mut parts, count),
+            }
         }
-        // The event may be for bytes that have been read already.
-        self.heard(events);
+        Ok(())
+    }
+
+    /// Whether nothing has come since the last read: no byte, no end, no error. The kernel is
+    /// asked: what came in this turn of the worker, epoll has not told yet.
+    pub fn is_silent(&self) -> bool {
         let peeked = self.stream.peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
@@ -217,9 +264,15 @@ impl Socket {
     }
 
     fn wait_for<T>(&self, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut passed = false;
         loop {
             match operation() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if passed {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    passed = self.wait();
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
                     // A connection that never has to wait must not keep the worker for itself.
@@ -232,13 +285,16 @@ impl Socket {
 
     /// Waits for an event; one that came since the last wait counts. It may be for the other
     /// direction: a wait to write may also hear that there is something to read.
-    fn wait(&self) -> io::Result<()> {
+    ///
+    /// Returns whether the deadline has passed. Events may have come as well, even before it, when
+    /// this process had no turn: look once more at what was waited for.
+    fn wait(&self) -> bool {
         // A deadline that has passed wakes nobody a second time.
         if !self.deadline.has_passed() {
             self.heard(self.io.wait_io());
             self.streak.waited();
         }
-        if self.deadline.has_passed() { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
+        self.deadline.has_passed()
     }
 
     fn heard(&self, events: usize) {
@@ -251,9 +307,9 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{IpAddr, TcpListener};
 
-    use may::{coroutine, go};
+    use may::go;
 
     use super::*;
 
@@ -272,23 +328,56 @@ mod tests {
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
-            let is_broken = || {
-                let heard = (0..10_000).any(|_| {
-                    coroutine::sleep(Duration::from_millis(1));
-                    !socket.is_silent()
-                });
-                assert!(heard, "silent for 10 s");
-            };
             assert!(socket.is_silent());
+            // At once: the worker, which is here, has had no time to ask epoll.
             peer.write_all(b"a").unwrap();
-            is_broken();
+            assert!(!socket.is_silent());
             assert_eq!(socket.read(&mut [0; 64]).unwrap(), 1);
             assert!(socket.is_silent());
             drop(peer);
-            is_broken();
+            assert!(!socket.is_silent());
             assert!(!socket.is_silent(), "the end stays");
         });
         waits.join().unwrap();
+    }
+
+    /// A socket that has connected to itself is refused, and leaves its port to others.
+    #[test]
+    fn nobody_is_connected_to_himself() {
+        chassis::runtime::init().unwrap();
+        for ip in ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
+            let itself =
+                socket2::Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None);
+            let itself = itself.unwrap();
+            if itself.bind(&SocketAddr::from((ip, 0)).into()).is_err() {
+                continue; // a machine without IPv6
+            }
+            let address = itself.local_addr().unwrap();
+            itself.connect(&address).unwrap();
+            itself.set_nonblocking(true).unwrap();
+            let connects = go!(move || {
+                let deadlines = Deadlines::start().unwrap();
+                let socket = Socket::new(itself.into(), &deadlines).unwrap();
+                socket.wait_until_connected().unwrap_err().raw_os_error()
+            });
+            assert_eq!(connects.join().unwrap(), Some(Errno::ECONNREFUSED as i32));
+            TcpListener::bind(address.as_socket().unwrap()).expect("the port is free");
+        }
+    }
+
+    /// The kernel chooses the port of this end, which a service may want that comes back.
+    #[test]
+    fn this_end_keeps_no_port_from_a_listener() {
+        chassis::runtime::init().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connects = go!(move || {
+            let deadlines = Deadlines::start().unwrap();
+            let socket = Socket::connect(address, Duration::from_secs(30), &deadlines).unwrap();
+            socket.wait_until_connected().unwrap();
+            TcpListener::bind(socket.stream.local_addr().unwrap()).map(drop)
+        });
+        connects.join().unwrap().expect("the port is free");
     }
 
     /// Input that comes while a write waits is not lost: the read after it hears of it.
@@ -378,6 +467,49 @@ mod tests {
         reads.join().unwrap();
     }
 
+    /// The process may be stopped for as long as its peers have: what came in time, to be read in
+    /// pieces, or made room to write, is heard of together with the deadline.
+    #[test]
+    fn what_came_in_time_counts_although_the_deadline_is_heard_of_too() {
+        const WAIT: Duration = Duration::from_millis(50);
+        chassis::runtime::init().unwrap();
+        let (stream, mut peer) = pair();
+        peer.set_nonblocking(true).unwrap();
+        let stopped = go!(move || {
+            let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
+            // The worker is here, so nothing in this process looks at the socket meanwhile.
+            let stopped = || std::thread::sleep(2 * WAIT);
+            let mut buffer = [0; 4];
+            peer.write_all(b"a").unwrap();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 1);
+            socket.set_deadline(WAIT);
+            peer.write_all(b"in time").unwrap();
+            stopped();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 4);
+            peer.write_all(b"too late").unwrap();
+            assert_eq!(socket.read(&mut buffer).unwrap(), 3);
+            assert_eq!(socket.read(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
+
+            socket.set_deadline(Duration::from_secs(30));
+            let mut scratch = vec![0; 65536];
+            while (&*socket.stream).write(&scratch).is_ok() {}
+            while peer.read(&mut scratch).is_ok() {}
+            socket.set_deadline(WAIT);
+            stopped();
+            socket.write_all(b"room again").unwrap();
+
+            // The end comes in time too, behind the last bytes.
+            while socket.read(&mut scratch).unwrap() == scratch.len() {}
+            socket.set_deadline(WAIT);
+            peer.write_all(b"end").unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            stopped();
+            assert_eq!(socket.read(&mut scratch).unwrap(), 3);
+            assert_eq!(socket.read(&mut scratch).unwrap(), 0);
+        });
+        stopped.join().unwrap();
+    }
+
     /// A peer that never stops sending is too late at last, although no read has to wait.
     #[test]
     fn a_flood_has_an_end() {
@@ -425,7 +557,7 @@ mod tests {
                 socket.set_deadline(Duration::from_secs(30));
                 socket.wait()
             });
-            hears.join().unwrap().expect("the byte is heard");
+            assert!(!hears.join().unwrap(), "the byte is not heard");
         }
         stop.store(true, Relaxed);
         churn.join().unwrap();

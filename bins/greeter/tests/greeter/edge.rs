@@ -155,6 +155,41 @@ fn requests_that_end_the_connection() {
     }
 }
 
+/// What is refused is refused without a body where the method is known to be HEAD.
+#[test]
+fn a_head_that_is_refused_has_no_body() {
+    let (_process, address) = greeter();
+    let head = |fields: &str| format!("HEAD / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("\r\nHEAD /a#b HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("HEAD /{} HTTP/1.1\r\n", "a".repeat(16 * 1024)), "414 URI Too Long"),
+        (head(&"X: y\r\n".repeat(128)), "431 Request Header Fields Too Large"),
+        ("HEAD / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(), "505 HTTP Version Not Supported"),
+        (head("Expect: a-miracle"), "417 Expectation Failed"),
+        (head("Transfer-Encoding: gzip, chunked"), "501 Not Implemented"),
+        (head("Content-Length: 65537"), "413 Content Too Large"),
+        (head("Transfer-Encoding: chunked\r\n\r\nx"), "400 Bad Request"),
+        (format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\n{}", head("A : b")), "400 Bad Request"),
+    ] {
+        let mut client = Client::connect(address);
+        client.send(&request);
+        if request.starts_with("GET") {
+            assert_eq!(client.answer(), answer("200 OK", "", "ok"));
+        }
+        let refused = client.head();
+        assert!(refused.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:.80}: {refused}");
+        assert!(refused.contains("\r\nContent-Length: "), "{refused}");
+        println!("{request:.80}"); // the last one is the one that failed
+        client.expect_end();
+    }
+    // And one that ends too soon.
+    let mut client = Client::connect(address);
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\n").finish();
+    assert!(client.head().starts_with("HTTP/1.1 400 "));
+    client.expect_end();
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (_process, address) = greeter();

@@ -126,6 +126,53 @@ fn one_client_does_not_keep_the_worker() {
     assert!(most < 1_000_000, "{most} bytes for one before another's turn");
 }
 
+/// How many clients the tests of memory have: enough for what each takes to stand out.
+const CROWD: usize = 200;
+
+/// The largest heads that are served, and answers that nobody reads: neither is held in memory
+/// while a client has no room. It would be 64 KiB and 36 KiB of each.
+#[test]
+fn who_does_not_read_costs_little_memory() {
+    let (process, address) = greeter();
+    greet(address);
+    let before = process.memory();
+    let page = |field: &str| {
+        format!("GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nA: {field}\r\n\r\n")
+    };
+    let requests = page(&"a".repeat(60_000)) + &page("").repeat(20);
+    let clients: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let mut client = Client::with_room(address, 1);
+            client.send(&requests);
+            client
+        })
+        .collect();
+    eventually("it does not answer", || clients.iter().all(Client::has_input));
+    let each = process.memory().saturating_sub(before) / CROWD as u64;
+    assert!(each < 48, "{each} KiB for each who does not read");
+}
+
+/// Heads that are nearly as large as they may be, and that never end; then their senders go.
+#[test]
+fn memory_goes_back_when_clients_have_gone() {
+    let (process, address) = greeter();
+    greet(address);
+    let before = process.memory();
+    let head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}", "a".repeat(60_000));
+    let clients: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let mut client = Client::connect(address);
+            client.send(&head);
+            client
+        })
+        .collect();
+    let taken = || process.memory().saturating_sub(before);
+    eventually("it does not read them", || taken() > 50 * CROWD as u64);
+    let most = taken();
+    drop(clients);
+    eventually("the memory is kept", || taken() < most / 10);
+}
+
 /// Clients that come, are silent, and go, where there are too few files for them: each time a
 /// file is closed and another opened, on another thread once, a connection could be lost to
 /// epoll, and its file for good.

@@ -2,17 +2,22 @@
 //! seconds takes none; that they are the documented ones is a test of `document.rs`.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use application::{LEAVES, Service};
 use chassis::{Port, Shutdown};
 use greeter::{Leaf, Limits, SERVICE, Settings};
+use harness::peer::{ok, read_request};
 use harness::{Client, PATIENCE, Peer, eventually};
 
-use crate::common::{GET, GREETING, answer, ask, leaves, negotiated};
+use crate::common::{
+    GET, GREETING, NAME, answer, ask, greeter_with_name, in_time, leaves, negotiated, timely,
+};
 
 /// What a test waits for. Whatever has to come before it has a third of it or more to spare:
 /// so long no busy machine keeps a thread from its turn.
@@ -100,6 +105,51 @@ fn a_connection_that_never_said_anything_is_closed() {
     let start = Instant::now();
     client.expect_end();
     assert!(start.elapsed() >= NOT_BEFORE, "{:?}", start.elapsed());
+}
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
+
+/// greeter is stopped for longer than anybody has, and what came meanwhile came in time: a
+/// request, the rest of one, the rest of a body, and the answer of a leaf.
+#[test]
+fn what_came_in_time_is_served_however_late_it_is_read() {
+    let (sender, asked) = channel();
+    let (sender, answers) = (Mutex::new(sender), Arc::new(Barrier::new(2)));
+    let leaf = answers.clone();
+    let name = Peer::start(move |_, mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            if request.contains("traceparent") {
+                sender.lock().unwrap().send(()).unwrap();
+                leaf.wait();
+            }
+            let _ = stream.write_all(&ok(NAME));
+        }
+    });
+    let (process, address) = greeter_with_name(&name.url());
+    let greeted = negotiated("200 OK", "", &GREETING);
+    let healthy = answer("200 OK", "", "ok");
+    in_time(|| {
+        let mut silent = Client::connect(address);
+        let [mut half, mut body, mut asks] = [(); 3].map(|()| Client::connect(address));
+        assert_eq!(timely(asks.send(GET).answer())?, greeted);
+        assert_eq!(half.send(format!("{HEALTH}GET / HTTP/1.1\r\nHo")).answer(), healthy);
+        assert_eq!(body.send(format!("{HEALTH}{POST}he")).answer(), healthy);
+        asks.send("GET / HTTP/1.1\r\nHost: x\r\nTraceparent: 00-aa-bb-01\r\n\r\n");
+        asked.recv_timeout(PATIENCE).unwrap();
+        process.stopped(|| {
+            answers.wait();
+            silent.send(GET);
+            half.send("st: x\r\n\r\n");
+            body.send("llo");
+            thread::sleep(Limits::default().receive + Duration::from_secs(1));
+        });
+        assert_eq!(timely(silent.answer())?, greeted);
+        assert_eq!(timely(half.answer())?, greeted);
+        assert!(body.answer().starts_with("HTTP/1.1 405 "));
+        assert_eq!(timely(asks.answer())?, greeted);
+        Some(())
+    });
 }
 
 /// It is told why, though it goes on sending.

@@ -1,7 +1,7 @@
 //! The services behind: asked at the same time, on connections that are kept, and never
 //! trusted.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -49,6 +49,24 @@ fn connections_are_kept() {
         assert!(leaves.iter().all(|leaf| leaf.connections() == 1), "{leaves:?}");
         Some(())
     });
+}
+
+/// A connection that nobody uses is closed, though no other call comes.
+#[test]
+fn what_is_not_used_is_closed() {
+    let (sender, ends) = channel();
+    let sender = Mutex::new(sender);
+    let name = Peer::start(move |_, mut stream| {
+        while read_request(&mut stream).is_some() {
+            let _ = stream.write_all(&ok(NAME));
+        }
+        // A connection that stays open has no end, but a time-out.
+        let end = stream.read(&mut [0]);
+        sender.lock().unwrap().send(end.is_ok()).unwrap();
+    });
+    let (_process, address) = greeter_with_name(&name.url());
+    assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
+    assert_eq!(ends.recv_timeout(2 * PATIENCE), Ok(true));
 }
 
 #[test]
@@ -317,6 +335,32 @@ fn a_kept_connection_that_died_costs_no_greeting() {
     }
 }
 
+/// The same of one that says 408 and closes, which crosses with the next request.
+#[test]
+fn a_kept_connection_that_timed_out_costs_no_greeting() {
+    in_time(|| {
+        let name = Peer::start(|_, mut stream| {
+            let _ = read_request(&mut stream);
+            let _ = stream.write_all(&ok(NAME));
+            let _ = read_request(&mut stream);
+            let _ = stream.write_all(
+                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            );
+        });
+        let (_process, address) = greeter_with_name(&name.url());
+        for _ in 0..6 {
+            assert_eq!(greet_once(address)?, negotiated("200 OK", "", &GREETING));
+        }
+        Some(())
+    });
+    // On a connection that is new it is an answer like any other.
+    let timeout = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+    let name = Peer::answering(timeout);
+    let (_process, address) = greeter_with_name(&name.url());
+    let body = format!("name ({}/): answered 408 Request Timeout", name.url());
+    assert_eq!(greet(address), negotiated("502 Bad Gateway", "", &body));
+}
+
 /// One retry and no more: a service that only ever hangs up is not asked for ever.
 #[test]
 fn a_service_that_always_hangs_up_is_asked_once() {
@@ -327,6 +371,33 @@ fn a_service_that_always_hangs_up_is_asked_once() {
         assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
         // The connection was new, so there was no reason to ask again.
         assert_eq!(name.connections(), 1);
+        Some(())
+    });
+}
+
+/// A service that sends an answer which nobody asked for. It comes while greeter is stopped, so
+/// that greeter's next look finds the request and that answer at the same time.
+#[test]
+fn an_answer_that_nobody_asked_for_is_nobodys() {
+    let (sender, streams) = channel();
+    let sender = Mutex::new(sender);
+    let name = Peer::start(move |_, mut stream| {
+        sender.lock().unwrap().send(stream.try_clone().unwrap()).unwrap();
+        while read_request(&mut stream).is_some() {
+            let _ = stream.write_all(&ok(NAME));
+        }
+    });
+    let (process, address) = greeter_with_name(&name.url());
+    in_time(|| {
+        let mut client = Client::connect(address);
+        assert_eq!(timely(client.send(GET).answer())?, negotiated("200 OK", "", &GREETING));
+        let mut kept = streams.try_iter().last()?;
+        process.stopped(|| {
+            // In this order: greeter hears of the request first.
+            client.send(GET);
+            kept.write_all(&ok("an answer to nobody")).unwrap();
+        });
+        assert_eq!(timely(client.answer())?, negotiated("200 OK", "", &GREETING));
         Some(())
     });
 }

@@ -1,13 +1,20 @@
 //! Promises of every service: its command line, its settings, and its health check.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Output, Stdio};
 
 use nix::sys::signal::Signal;
 
 use super::Binary;
-use crate::{Process, Traffic, get, run};
+use crate::process::{fill, nameless_file};
+use crate::{Process, Traffic, after, eventually, get, run};
+
+/// Makes an output that takes nothing.
+type Nowhere = fn() -> Stdio;
 
 impl Binary {
     /// `--version` and `--help` answer; anything unknown is exit 2, the word, and the usage.
@@ -52,6 +59,71 @@ impl Binary {
         }
     }
 
+    /// What succeeds is exit 0, whether or not its words can be written: a full disk, a reader
+    /// that is gone or that reads nothing, a file that may not grow.
+    pub fn succeeds_unheard(&self) {
+        let (_process, address) = Process::serve(&mut self.command());
+        let nowhere: [(&str, Nowhere); 4] = [
+            ("a full disk", || File::options().write(true).open("/dev/full").unwrap().into()),
+            ("nobody", || std::io::pipe().unwrap().1.into()),
+            ("a reader who does not read", || {
+                let (reader, writer) = std::io::pipe().unwrap();
+                fill(writer.try_clone().unwrap());
+                std::mem::forget(reader); // it stays
+                writer.into()
+            }),
+            ("a file that may not grow", || nameless_file().into()),
+        ];
+        for (what, nowhere) in nowhere {
+            for argument in ["healthcheck", "--version", "--help"] {
+                let mut command = self.command();
+                command.arg(argument).env("PORT", address.port().to_string());
+                let said = || after("ulimit -f 0", &command).stdout(nowhere()).output().unwrap();
+                let is_heard = |output: &Output| {
+                    let is_late = b"timeout";
+                    !output.stderr.windows(is_late.len()).any(|words| words == is_late)
+                };
+                // A health check gives up after 1.5 s, which a busy machine may need now and then.
+                let said = (0..10).map(|_| said()).find(is_heard).unwrap_or_else(said);
+                assert_eq!(said.status.code(), Some(0), "{argument} to {what}: {said:?}");
+            }
+        }
+    }
+
+    /// A log in a file that may not grow loses lines, and the service goes on.
+    pub fn outlives_a_full_file(&self) {
+        // Room for the first line. (A block has 512 bytes.)
+        let mut log = nameless_file();
+        log.write_all(&[b'\n'; 512 - 180]).expect("room");
+        let mut command = after("ulimit -f 1", &self.command());
+        let (mut process, address) = Process::serve_logged(&mut command, &log);
+        let traffic = Traffic::start(address);
+        process.signal(Signal::SIGTERM);
+        eventually("it does not drain", || log.metadata().is_ok_and(|file| file.len() == 512));
+        // It still answers, and says the rest to nobody.
+        assert_eq!(get(address, "/health").0, 503);
+        drop(traffic);
+        assert_eq!(process.wait().0.code(), Some(0));
+    }
+
+    /// A start that a limit of the system forbids is exit 1, and one line that names the limit.
+    pub fn says_what_it_needs(&self) {
+        let refused = |limit: &str, remedy: &str| {
+            let refused = run(&mut after(limit, &self.command()));
+            let line = refused.stderr;
+            assert_eq!(refused.code, Some(1), "{limit}: {line}");
+            assert!(line.starts_with(&format!("{}: cannot start without ", self.name)), "{line}");
+            assert!(line.contains(remedy) && line.lines().count() == 1, "{limit}: {line}");
+        };
+        for files in [6, 8, 10, 16, 24] {
+            refused(&format!("ulimit -n {files}"), "raise ulimit -n");
+        }
+        for kib in [60_000, 150_000] {
+            refused(&format!("ulimit -v {kib}"), "raise ulimit -v and ulimit -d");
+            refused(&format!("ulimit -d {kib}"), "raise ulimit -v and ulimit -d");
+        }
+    }
+
     /// A setting that is wrong is exit 78 and one line: variable, value, remedy.
     pub fn refuses(&self, variable: &str, value: &str, line: &str) {
         let refused = run(self.command().env(variable, value));
@@ -70,6 +142,14 @@ impl Binary {
     pub fn refuses_a_bad_version(&self) {
         let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
         self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
+    }
+
+    /// The host has a place in the form of a line.
+    pub fn refuses_a_bad_host(&self) {
+        let remedy = "is no host name: at most 255 bytes, no control characters or parentheses";
+        for host in ["a (b)", "a\u{7}"] {
+            self.refuses("HOSTNAME", host, &format!("HOSTNAME={host:?} {remedy}"));
+        }
     }
 
     /// A port in use is exit 1, the address and the remedy, also when a service like it has it.
