@@ -226,7 +226,7 @@ pub(crate) fn started_at(line: &str) -> SocketAddr {
 }
 
 /// Writes to a pipe until it has no room for another line.
-fn fill(mut pipe: PipeWriter) {
+pub fn fill(mut pipe: PipeWriter) {
     loop {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {
