@@ -229,7 +229,7 @@ deploy *FLAGS: _copilot _docker
     # By what is built: a commit, or a change to a manifest, would be another image to Copilot,
     # and every task replaced.
     built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
-        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness')
+        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/needs-envoy')
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
     # The leaves first: a task's proxy knows the services that were there before it.

@@ -42,6 +42,9 @@ impl ServiceProgram {
 
 /// Serves until SIGTERM has drained the service, or the mesh has ended.
 pub(crate) fn serve(service: ServiceProgram, ip: IpAddr) -> ExitCode {
+    // As others see it, where it would be called after the link that it was started by.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_name(c"mesh");
     let shutdown = Shutdown::on_signals();
     thread::spawn(end_with_mesh);
     (service.serve)(&[ip], &shutdown)

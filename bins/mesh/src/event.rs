@@ -24,10 +24,19 @@ pub(crate) enum Event {
     Changed { what: String },
     /// The mesh ends, when all its tasks have drained.
     Stopping,
+    /// These were told to stop, and have not yet.
+    Awaited { processes: Vec<Awaited> },
     /// The mesh ends without waiting for its tasks.
     StoppingAtOnce,
     /// What the tasks of a service did since the start.
     Answered(Answered),
+}
+
+/// A process that was told to stop.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Awaited {
+    pub(crate) process: String,
+    pub(crate) pid: u32,
 }
 
 /// How often each task answered.

@@ -25,6 +25,8 @@
 //! | `brief` | ... the lines of a task's log, short for people |
 //! | `shown` | words of others, without what a terminal would obey |
 //! | `terminal` | what a terminal may be sent, and how wide it is |
+//! | `teller` | ... without waiting for them |
+//! | `folders` | where its sockets and files are |
 //! | `connection` | a connection for HTTP requests |
 //! | `within` | a limit to how long something may take |
 //! | `loopback` | a port that only this machine reaches |
@@ -39,6 +41,7 @@ mod control;
 mod engine;
 mod envoy;
 mod event;
+mod folders;
 mod load;
 mod lock;
 mod loopback;
@@ -51,36 +54,47 @@ mod program;
 mod shown;
 mod supervisor;
 mod task;
+mod teller;
 mod terminal;
 mod within;
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use arguments::{Action, Child, Options, Proxies};
+use chassis::cli::raise_open_files_limit;
+use output::complain;
 
 /// The exit code for a command line that makes no sense, as in shells and most tools.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os()) {
-        Ok(Action::Run(options)) => exit_code(smol::block_on(run(options))),
+        Ok(Action::Run(options)) => match smol::block_on(run(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Ok(Action::Ask(port, ask)) => say(control::ask(port, &ask)),
-        Ok(Action::Load(port, options)) => say(load::run(options, || control::front(port))),
+        Ok(Action::Load(port, options)) => {
+            raise_open_files_limit();
+            say(load::run(options, || control::front(port)))
+        }
         Ok(Action::Be(Child::Task { service, ip })) => child::serve(service, ip),
         Ok(Action::Be(Child::Envoy { executable, configuration })) => {
-            say(Err(child::become_envoy(&executable, &configuration).to_string()))
+            fail(&child::become_envoy(&executable, &configuration))
         }
         Ok(Action::Print(text)) => say(Ok(text)),
         Err(error) => {
-            eprintln!("mesh: {error}");
+            complain(&error);
             ExitCode::from(USAGE)
         }
     }
 }
 
 async fn run(options: Options) -> io::Result<()> {
+    raise_open_files_limit();
+    envoy::remove_what_is_left();
     match options.proxy {
         Proxies::BuiltIn => mesh::run(options, built_in::BuiltIn::new).await,
         Proxies::Envoy => mesh::run(options, envoy::Envoy::new).await,
@@ -88,15 +102,20 @@ async fn run(options: Options) -> io::Result<()> {
 }
 
 fn say(words: Result<String, String>) -> ExitCode {
-    exit_code(words.map(|words| println!("{}", words.trim_end())))
+    let words = match words {
+        Ok(words) => words,
+        Err(error) => return fail(&error),
+    };
+    match writeln!(io::stdout(), "{}", words.trim_end()) {
+        // Who reads no more has read what was wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
-fn exit_code(result: Result<(), impl Display>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mesh: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn fail(error: &dyn Display) -> ExitCode {
+    complain(error);
+    ExitCode::FAILURE
 }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use application::{EDGE, Kind, LEAVES, SERVICES, Service};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use smol::channel::{Receiver, Sender};
+use smol::channel::{self, Receiver, Sender};
+use smol::future;
+use smol::lock::MutexGuard;
 
 use crate::brief::brief;
 use crate::engine::{Engine, ProxyProcess, Register, front_name};
@@ -19,7 +21,7 @@ use crate::event::{Answered, Event};
 use crate::lock::lock;
 use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
 use crate::program::Program;
-use crate::supervisor::Process;
+use crate::supervisor::{Process, Starter, closed};
 use crate::task::{MAX_TASKS, Task, Traffic, Variables, not_possible};
 
 /// What runs, by way of an engine.
@@ -34,6 +36,8 @@ pub(crate) struct Orchestrator<E> {
     answered: Mutex<BTreeMap<Task, u64>>,
     /// Held by who changes what runs: one change after the other.
     changing: smol::lock::Mutex<()>,
+    /// Closed when the mesh ends: changes are given up.
+    ending: (Sender<()>, Receiver<()>),
 }
 
 /// A task that runs.
@@ -46,18 +50,8 @@ struct Running {
     paused: Option<u32>,
 }
 
-/// Starts processes that tell this mesh what becomes of them, and end with it.
-pub(crate) struct Starter {
-    pub(crate) events: Sender<Event>,
-    /// Closed when processes are to stop without the time to drain.
-    pub(crate) at_once: Receiver<()>,
-}
-
-impl Starter {
-    fn start(&self, name: String, program: Program, register: Register) -> Process {
-        Process::start(name, program, register, self.events.clone(), self.at_once.clone())
-    }
-}
+/// What becomes of a change then.
+const ENDS: &str = "the mesh ends";
 
 impl<E: Engine> Orchestrator<E> {
     /// Nothing runs yet.
@@ -70,6 +64,7 @@ impl<E: Engine> Orchestrator<E> {
             load_balancer: Mutex::default(),
             answered: Mutex::default(),
             changing: smol::lock::Mutex::new(()),
+            ending: channel::bounded(1),
         })
     }
 
@@ -80,13 +75,13 @@ impl<E: Engine> Orchestrator<E> {
     ///
     /// One of them cannot start.
     pub(crate) async fn start(self: &Arc<Self>, tasks: u8) -> Result<(), String> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.add(Task::all(tasks), &Variables::default(), Traffic::Production).await?;
         if let Some(ProxyProcess { name, program, register, .. }) = self.engine.load_balancer() {
-            let process = self.starter.start(name.clone(), program, register);
+            let process = self.process(name.clone(), program, register);
             let is_up = process.is_up();
             *lock(&self.load_balancer) = Some(process);
-            is_up.await.map_err(|why| cannot_start(&name, &why))?;
+            self.is_up(&name, is_up).await?;
         }
         Ok(())
     }
@@ -94,11 +89,11 @@ impl<E: Engine> Orchestrator<E> {
     /// Ends everything: the tasks drain, and, as in ECS, their proxies outlive them. Says how often
     /// each task answered.
     pub(crate) async fn stop(&self) -> Vec<Answered> {
-        // A change that is under way comes to its end.
-        let _changing = self.changing.lock().await;
+        self.ending.0.close();
         self.engine.close();
         let all: Vec<_> = lock(&self.tasks).keys().copied().collect();
-        self.remove(&all).await;
+        // A change that was under way ends what it has taken from them, at the same time.
+        future::zip(self.remove(&all), self.changing.lock()).await;
         let load_balancer = lock(&self.load_balancer).take();
         Process::stop(load_balancer).await;
         let answered = std::mem::take(&mut *lock(&self.answered));
@@ -173,7 +168,7 @@ impl<E: Engine> Orchestrator<E> {
         if !(1..=MAX_TASKS).contains(&to) {
             return Err(not_possible(to));
         }
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.is_not_released(service)?;
         let tasks = self.tasks_of(service, Traffic::Production);
         let count = usize::from(to);
@@ -181,7 +176,7 @@ impl<E: Engine> Orchestrator<E> {
             self.remove(surplus).await;
         } else {
             // None is left once the mesh ends.
-            let first = *tasks.first().ok_or_else(|| "the mesh ends".to_owned())?;
+            let first = *tasks.first().ok_or(ENDS)?;
             let mut variables = self.variables(first)?;
             // A fault is one task's.
             variables.fault = None;
@@ -198,7 +193,7 @@ impl<E: Engine> Orchestrator<E> {
             let leaves = leaves.join(", ");
             return Err(format!("{task} knows no faults: give a task of one of {leaves}"));
         }
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let variables = Variables { fault, ..self.variables(task)? };
         variables.check()?;
         self.replace(task, variables).await?;
@@ -211,11 +206,12 @@ impl<E: Engine> Orchestrator<E> {
         service: Service,
         version: Option<String>,
     ) -> Result<String, String> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.is_not_released(service)?;
         Variables { version: version.clone(), fault: None }.check()?;
         let tasks = self.tasks_of(service, Traffic::Production);
         for &task in &tasks {
+            self.goes_on()?;
             let variables = Variables { version: version.clone(), ..self.variables(task)? };
             self.replace(task, variables).await?;
         }
@@ -229,7 +225,7 @@ impl<E: Engine> Orchestrator<E> {
         version: Option<String>,
     ) -> Result<String, String> {
         self.engine.knows_test_traffic()?;
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         self.is_not_released(service)?;
         let count = self.tasks_of(service, Traffic::Production).len();
         let green: Vec<_> = self.free(service).take(count).collect();
@@ -247,7 +243,7 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Gives the tasks of a blue-green release all requests, and ends those before them.
     pub(crate) async fn promote(&self, service: Service) -> Result<String, String> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let (blue, green) = self.released(service)?;
         for &task in &green {
             self.engine.assign(task, Traffic::Production);
@@ -261,7 +257,7 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Ends the tasks of a blue-green release.
     pub(crate) async fn roll_back(&self, service: Service) -> Result<String, String> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change().await?;
         let (blue, green) = self.released(service)?;
         self.remove(&green).await;
         Ok(format!("{}: {}", service.name, names(&blue)))
@@ -276,6 +272,33 @@ impl<E: Engine> Orchestrator<E> {
         kill(Pid::from_raw(raw), signal).map_err(|error| format!("{task}: {error}"))?;
         running.paused = (signal == Signal::SIGSTOP).then_some(pid);
         Ok(format!("{signal} to {task}, process {pid}"))
+    }
+
+    /// Waits for its turn to change what runs.
+    async fn change(&self) -> Result<MutexGuard<'_, ()>, String> {
+        let changing = self.changing.lock().await;
+        self.goes_on().map(|()| changing)
+    }
+
+    fn goes_on(&self) -> Result<(), String> {
+        if self.ending.1.is_closed() { Err(ENDS.to_owned()) } else { Ok(()) }
+    }
+
+    fn process(&self, name: String, program: Program, register: Register) -> Process {
+        Process::start(name, program, register, self.starter.clone())
+    }
+
+    /// Waits until a process is up, or the mesh ends.
+    async fn is_up(
+        &self,
+        name: &str,
+        is_up: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), String> {
+        let ends = async {
+            closed(&self.ending.1).await;
+            Err(ENDS.to_owned())
+        };
+        future::or(is_up, ends).await.map_err(|why| cannot_start(name, &why))
     }
 
     /// Tells what was changed.
@@ -362,17 +385,35 @@ impl<E: Engine> Orchestrator<E> {
         let is_up = application.is_up();
         // Known before it is up: who ends everything ends it too.
         let running = Running { variables, traffic, application, sidecar: None, paused: None };
-        lock(&self.tasks).insert(task, running);
-        is_up.await.map_err(|why| cannot_start(&task.to_string(), &why))?;
+        if let Some(late) = self.insert(task, running) {
+            Process::stop([late.application]).await;
+            return Err(ENDS.to_owned());
+        }
+        self.is_up(&task.to_string(), is_up).await?;
         if let Some(ProxyProcess { name, program, register, .. }) = self.engine.sidecar(task) {
-            let sidecar = self.starter.start(name.clone(), program, register);
-            let is_up = sidecar.is_up();
+            let mut sidecar = Some(self.process(name.clone(), program, register));
+            let is_up = sidecar.as_ref().map(Process::is_up);
             if let Some(running) = lock(&self.tasks).get_mut(&task) {
-                running.sidecar = Some(sidecar);
+                running.sidecar = sidecar.take();
             }
-            is_up.await.map_err(|why| cannot_start(&name, &why))?;
+            // Of a task that has been ended meanwhile.
+            Process::stop(sidecar).await;
+            if let Some(is_up) = is_up {
+                self.is_up(&name, is_up).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Takes in a task, unless the mesh ends: then it is given back.
+    fn insert(&self, task: Task, running: Running) -> Option<Running> {
+        let mut tasks = lock(&self.tasks);
+        // Under the lock: whoever ends everything says so, and then takes it.
+        if self.goes_on().is_err() {
+            return Some(running);
+        }
+        tasks.insert(task, running);
+        None
     }
 
     /// Starts a task's program, which finds the services that it calls.
@@ -384,22 +425,26 @@ impl<E: Engine> Orchestrator<E> {
         environment.extend(variables.version.clone().map(|version| ("VERSION", version)));
         environment.extend(variables.fault.clone().map(|fault| ("FAULT", fault)));
         let program = Program::Task { task, ip: self.engine.address(task), environment };
-        self.starter.start(task.to_string(), program, self.engine.register(task))
+        self.process(task.to_string(), program, self.engine.register(task))
     }
 
     /// Puts a new process in the place of a task's own. If it cannot start, nothing changes.
     async fn replace(&self, task: Task, variables: Variables) -> Result<(), String> {
         let new = self.start_application(task, &variables);
-        if let Err(why) = new.is_up().await {
+        if let Err(why) = self.is_up(&task.to_string(), new.is_up()).await {
             Process::stop([new]).await;
-            return Err(cannot_start(&task.to_string(), &why));
+            return Err(why);
         }
-        let old = lock(&self.tasks).get_mut(&task).map(|running| {
-            running.variables = variables;
-            std::mem::replace(&mut running.application, new)
-        });
-        Process::stop(old).await;
-        Ok(())
+        let old = match lock(&self.tasks).get_mut(&task) {
+            Some(running) => {
+                running.variables = variables;
+                std::mem::replace(&mut running.application, new)
+            }
+            // The mesh ends, and ends the old one.
+            None => new,
+        };
+        Process::stop([old]).await;
+        self.goes_on()
     }
 
     /// Drains tasks, all at the same time, and ends what belongs to them.

@@ -1,10 +1,13 @@
 //! What the mesh writes to standard output.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use chassis::shutdown::STOP_TIMEOUT;
+
 use crate::brief::brief;
-use crate::event::{Counted, Event};
+use crate::event::{Awaited, Counted, Event};
 use crate::overview::Overview;
 use crate::terminal;
 
@@ -57,6 +60,12 @@ fn text(event: &Event) -> String {
             let again_in = Duration::from_millis(*again_in_ms);
             format!("{process} ended ({how}); it is started again in {again_in:?}")
         }
+        Event::Awaited { processes } => {
+            let name = |awaited: &Awaited| format!("{} (process {})", awaited.process, awaited.pid);
+            let names: Vec<_> = processes.iter().map(name).collect();
+            let (names, limit) = (names.join(", "), STOP_TIMEOUT);
+            format!("waiting for {names}, {limit:?} at most; another Ctrl-C ends all at once")
+        }
         Event::Log { line, .. } => line.clone(),
         Event::Changed { what } => what.clone(),
         Event::Stopping => "stopping: every task finishes its requests".to_owned(),
@@ -82,12 +91,18 @@ fn all(overview: &Overview) -> String {
     lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
     let mut tasks = overview.services.iter().flat_map(|service| &service.tasks);
     if let Some((task, envoy)) = tasks.find_map(|task| Some((&task.name, task.envoy.as_ref()?))) {
-        let admin = envoy.admin.display();
-        lines.push(format!("  statistics: curl --unix-socket {admin} http://{task}/stats"));
+        // The path may have blanks in it, and such.
+        let admin = envoy.admin.to_string_lossy().replace('\'', "'\\''");
+        lines.push(format!("  statistics: curl --unix-socket '{admin}' http://{task}/stats"));
     }
     lines.push("  break, scale and release it from another terminal: cargo mesh help".to_owned());
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
+}
+
+/// Says what is wrong, to whoever still listens.
+pub(crate) fn complain(error: impl Display) {
+    let _ = writeln!(io::stderr(), "mesh: {error}");
 }
 
 #[cfg(test)]

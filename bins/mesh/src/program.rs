@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -26,25 +27,41 @@ pub(crate) enum Report {
     Draining,
 }
 
+/// The binary that the mesh is. Asked for once, at the start: cargo puts another in its place with
+/// the next build.
+///
+/// # Errors
+///
+/// The system does not say.
+pub(crate) fn own_binary() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        // The one that runs, also when it has no name any more. A new process has the same one until
+        // it starts another, so this leads there too.
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe()
+    }
+}
+
 impl Program {
-    /// The command that starts it.
-    ///
-    /// # Errors
-    ///
-    /// The mesh does not find its own binary any more.
-    pub(crate) fn command(&self) -> io::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
+    /// The command that starts it, as the mesh's own binary.
+    pub(crate) fn command(&self, own_binary: &Path) -> Command {
+        let mut command = Command::new(own_binary);
+        command.arg0("mesh");
         match self {
             Self::Task { task, ip, environment } => {
                 command.args(["task", task.service.name, &ip.to_string()]);
+                // As in ECS, nothing comes from whoever starts the mesh.
+                command.env_clear();
                 command.env("HOSTNAME", task.to_string()).env("PORT", "0");
                 command.envs(environment.iter().map(|(name, value)| (name, value)));
             }
+            // It keeps the environment: an `envoy` may be a script that finds the real one by it.
             Self::Envoy { executable, configuration, .. } => {
                 command.arg("envoy").args([executable, configuration]);
             }
         }
-        Ok(command)
+        command
     }
 
     /// What a line of its log tells the mesh, if anything.

@@ -1,8 +1,10 @@
 //! Keeps a process running.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -18,7 +20,7 @@ use smol::stream::StreamExt;
 use smol::{Async, future};
 
 use crate::engine::{Register, Registration};
-use crate::event::Event;
+use crate::event::{Awaited, Event};
 use crate::lock::lock;
 use crate::program::{Program, Report};
 use crate::within::within;
@@ -37,6 +39,18 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(2);
 /// How long a process may take from its start until it listens.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// What the processes of a mesh have in common.
+#[derive(Clone)]
+pub(crate) struct Starter {
+    /// What they all start as.
+    pub(crate) own_binary: PathBuf,
+    pub(crate) events: Sender<Event>,
+    /// Closed when processes are to stop without the time to drain.
+    pub(crate) at_once: Receiver<()>,
+    /// Those that were told to stop, and have not yet.
+    pub(crate) awaited: Arc<Mutex<BTreeSet<Awaited>>>,
+}
+
 /// A process that is started again when it ends, until it is told to stop.
 pub(crate) struct Process {
     /// Dropped to stop it.
@@ -51,13 +65,12 @@ pub(crate) struct Process {
 type Place = Arc<Mutex<Option<(SocketAddr, u32)>>>;
 
 impl Process {
-    /// Starts it. `at_once` is closed when processes are to stop without the time to drain.
+    /// Starts it.
     pub(crate) fn start(
         name: String,
         program: Program,
         register: Register,
-        events: Sender<Event>,
-        at_once: Receiver<()>,
+        starter: Starter,
     ) -> Self {
         let (stopper, stop) = channel::bounded(1);
         let (starts, first) = channel::bounded(1);
@@ -67,9 +80,8 @@ impl Process {
             name,
             program,
             register,
-            events,
+            starter,
             stop,
-            at_once,
             place: place.clone(),
             starts,
             has_started: AtomicBool::new(false),
@@ -113,9 +125,8 @@ struct Supervisor {
     name: String,
     program: Program,
     register: Register,
-    events: Sender<Event>,
+    starter: Starter,
     stop: Receiver<()>,
-    at_once: Receiver<()>,
     place: Place,
     starts: Sender<Result<(), String>>,
     has_started: AtomicBool,
@@ -157,7 +168,7 @@ impl Supervisor {
 
     /// One life of the process.
     async fn run_once(&self) -> io::Result<ExitStatus> {
-        let mut command = self.program.command()?;
+        let mut command = self.program.command(&self.starter.own_binary);
         // A group of its own: Ctrl-C reaches the mesh alone, which then stops the others.
         command.process_group(0);
         let mut child = Command::from(command)
@@ -184,6 +195,15 @@ impl Supervisor {
             return status;
         }
         self.takes_no_more();
+        let awaited = Awaited { process: self.name.clone(), pid: child.id() };
+        lock(&self.starter.awaited).insert(awaited.clone());
+        let status = self.end(child).await;
+        lock(&self.starter.awaited).remove(&awaited);
+        status
+    }
+
+    /// Has the process drain, and kills it if that takes too long.
+    async fn end(&self, child: &mut Child) -> io::Result<ExitStatus> {
         // Not waited for yet, so the id is still its own.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -192,7 +212,7 @@ impl Supervisor {
             let timeout = async {
                 smol::Timer::after(STOP_TIMEOUT).await;
             };
-            future::or(timeout, closed(&self.at_once)).await;
+            future::or(timeout, closed(&self.starter.at_once)).await;
             None
         };
         if let Some(status) = future::or(async { Some(child.status().await) }, limit).await {
@@ -241,12 +261,12 @@ impl Supervisor {
 
     async fn tell(&self, event: Event) {
         // Fails once nobody listens any more: the mesh has ended.
-        let _ = self.events.send(event).await;
+        let _ = self.starter.events.send(event).await;
     }
 }
 
 /// Waits until the channel is closed. Nothing is ever sent.
-async fn closed(channel: &Receiver<()>) {
+pub(crate) async fn closed(channel: &Receiver<()>) {
     let _ = channel.recv().await;
 }
 

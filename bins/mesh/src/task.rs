@@ -33,6 +33,11 @@ impl Task {
         SERVICES.iter().flat_map(tasks)
     }
 
+    /// One task of each service, with the longest name it can have.
+    pub(crate) fn longest() -> impl Iterator<Item = String> {
+        SERVICES.iter().map(|&service| Self { service, number: u8::MAX }.to_string())
+    }
+
     /// Finds a task by its name.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let parts = name.rsplit_once('-');

@@ -124,7 +124,7 @@ pub fn env(variable: &str) -> Option<OsString> {
 
 /// A connection is a file: take as many as the hard limit allows. The soft one is often
 /// 1,024, for programs that still use select(2).
-fn raise_open_files_limit() {
+pub fn raise_open_files_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

@@ -58,7 +58,7 @@ fn proxy(name: &str, listeners: Vec<Listener>) -> Bootstrap {
 
 fn inbound() -> Listener {
     let application = Endpoints::Hosts(vec![Ipv4Addr::LOCALHOST.to_string()], APPLICATIONS);
-    Listener::inbound((Ipv4Addr::UNSPECIFIED, SIDECAR).into(), application)
+    Listener::inbound(vec![(Ipv4Addr::UNSPECIFIED, SIDECAR).into()], application)
 }
 
 fn tasks(service: Service, port: u16) -> Endpoints {

@@ -35,7 +35,8 @@ pub struct Bootstrap {
 /// A way through a proxy: what comes in at an address goes to the endpoints.
 pub struct Listener {
     role: Role,
-    address: SocketAddr,
+    /// One at least.
+    addresses: Vec<SocketAddr>,
     /// What the endpoints are together; also in the statistics' names.
     service: &'static str,
     endpoints: Endpoints,
@@ -62,15 +63,16 @@ impl Listener {
     #[must_use]
     pub fn load_balancer(address: SocketAddr, greeters: Endpoints) -> Self {
         let service = EDGE.dns_name;
-        Self { role: Role::LoadBalancer, address, service, endpoints: greeters, test: None }
+        let addresses = vec![address];
+        Self { role: Role::LoadBalancer, addresses, service, endpoints: greeters, test: None }
     }
 
-    /// A sidecar's, with its task's application behind it.
+    /// A sidecar's, with its task's application behind it, at one address at least.
     #[must_use]
-    pub fn inbound(address: SocketAddr, application: Endpoints) -> Self {
+    pub fn inbound(addresses: Vec<SocketAddr>, application: Endpoints) -> Self {
         Self {
             role: Role::Inbound,
-            address,
+            addresses,
             service: APPLICATION,
             endpoints: application,
             test: None,
@@ -80,7 +82,13 @@ impl Listener {
     /// A greeter's sidecar's, with a leaf's tasks behind it.
     #[must_use]
     pub fn outbound(leaf: Service, address: SocketAddr, tasks: Endpoints) -> Self {
-        Self { role: Role::Outbound, address, service: leaf.dns_name, endpoints: tasks, test: None }
+        Self {
+            role: Role::Outbound,
+            addresses: vec![address],
+            service: leaf.dns_name,
+            endpoints: tasks,
+            test: None,
+        }
     }
 
     /// Sends the requests with [`policy::TEST_HEADER`] to other endpoints. For what knows requests:
@@ -158,11 +166,17 @@ impl Bootstrap {
                 settings,
             )
         };
-        json!({
+        let mut addresses = listener.addresses.iter().map(|&at| address(at));
+        let mut listener = json!({
             "name": listener.service,
-            "address": address(listener.address),
+            "address": addresses.next(),
             "filter_chains": [{"filters": [filter]}],
-        })
+        });
+        let others: Vec<_> = addresses.map(|address| json!({"address": address})).collect();
+        if !others.is_empty() {
+            listener["additional_addresses"] = others.into();
+        }
+        listener
     }
 
     /// What a listener sends to: a service's tasks, and those of its test traffic.

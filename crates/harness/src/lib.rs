@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use browser::Browser;
 pub use client::{Client, Traffic, get};
 pub use peer::Peer;
-pub use process::{Finished, Process, after, run, service, with_files};
+pub use process::{Finished, Process, after, fill, run, service, with_files};
 
 /// Nothing a test waits for takes this long on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -271,7 +271,7 @@ pub(crate) fn nameless_file() -> File {
 }
 
 /// Writes to a pipe until it has no room for another line.
-pub(crate) fn fill(mut pipe: PipeWriter) {
+pub fn fill(mut pipe: PipeWriter) {
     loop {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {

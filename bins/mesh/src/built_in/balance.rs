@@ -81,9 +81,9 @@ impl Balance {
 
     /// Takes a task out if this was one failure in a row too many: one task at a time, or a
     /// tenth of them.
-    pub(super) fn failed(&self, target: &Target) {
+    pub(super) fn failed(&self, target: &Target, address: SocketAddr) {
         let now = Instant::now();
-        let too_many = target.failed();
+        let too_many = target.failed(address);
         let up = self.up();
         let out = up.iter().filter(|(target, _)| target.is_ejected(now)).count();
         if too_many && self.service.kind == Kind::Leaf && out < (up.len() / 10).max(1) {
@@ -149,11 +149,12 @@ mod tests {
     fn a_leaf_is_ejected_after_failures_in_a_row_and_never_all_of_them() {
         let (leaf, targets) = balance_of(LEAVES[0], 2);
         let [first, second] = &targets[..] else { panic!("two") };
-        let fail = |target: &Target, times| (0..times).for_each(|_| leaf.failed(target));
+        let fail =
+            |target: &Target, times| (0..times).for_each(|_| leaf.failed(target, address(target)));
         let is_out = |target: &Target| target.is_ejected(Instant::now());
         let next = |failed: &[Task]| leaf.pick(Traffic::Production, failed).unwrap().0.task;
         fail(first, policy::EJECT_AFTER - 1);
-        first.succeeded();
+        first.succeeded(address(first));
         fail(first, policy::EJECT_AFTER - 1);
         assert!(!is_out(first), "not in a row");
         fail(first, 1);
@@ -162,13 +163,15 @@ mod tests {
         assert!(!is_out(second), "nobody would be left");
         assert!((0..4).all(|_| next(&[]) == second.task));
         assert_eq!(next(&[second.task]), first.task, "better than nobody");
-        // It comes back in time, and at once as a new process.
+        // It comes back in time, and at once as a new process, whatever the old one still does.
         assert!(!first.is_ejected(Instant::now() + policy::EJECT_AT_LEAST));
-        first.up(address(first));
+        let old = address(first);
+        first.up(([127, 0, 0, 1], 2).into());
+        (0..policy::EJECT_AFTER).for_each(|_| leaf.failed(first, old));
         assert!(!is_out(first));
 
         let (edge, targets) = balance_of(EDGE, 1);
-        (0..10).for_each(|_| edge.failed(&targets[0]));
+        (0..10).for_each(|_| edge.failed(&targets[0], address(&targets[0])));
         assert!(!is_out(&targets[0]));
     }
 

@@ -124,17 +124,17 @@ impl Proxy {
             let Some((target, address)) = self.balance.pick(traffic, &failed) else { break };
             match target.send(address, request.clone()).await {
                 Ok(answer) if answer.status().is_server_error() => {
-                    self.balance.failed(&target);
+                    self.balance.failed(&target, address);
                     if answer.status() != policy::RETRIED_STATUS {
                         return answer;
                     }
                     refusal = Some(answer);
                 }
                 Ok(answer) => {
-                    target.succeeded();
+                    target.succeeded(address);
                     return answer;
                 }
-                Err(NoAnswer) => self.balance.failed(&target),
+                Err(NoAnswer) => self.balance.failed(&target, address),
             }
             failed.push(target.task);
         }

@@ -85,14 +85,21 @@ impl Target {
         }
     }
 
-    /// It answered as it should.
-    pub(super) fn succeeded(&self) {
-        self.state().failures = 0;
+    /// The process at this address answered as it should.
+    pub(super) fn succeeded(&self, address: SocketAddr) {
+        let mut state = self.state();
+        if state.address == Some(address) {
+            state.failures = 0;
+        }
     }
 
-    /// It failed: whether so often in a row that it is to be ejected.
-    pub(super) fn failed(&self) -> bool {
+    /// The process at this address failed: whether so often in a row that it is to be ejected. One
+    /// that drains fails for itself, and not for the new one in its place.
+    pub(super) fn failed(&self, address: SocketAddr) -> bool {
         let mut state = self.state();
+        if state.address != Some(address) {
+            return false;
+        }
         state.failures += 1;
         let too_often = state.failures == policy::EJECT_AFTER;
         if too_often {

@@ -1,62 +1,119 @@
 //! Where the control sockets are: in a folder that only its owner reaches, one for each mesh, by
 //! the port of its load balancer.
 
-use std::fs::{self, DirBuilder};
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
-/// The socket of the mesh with this port.
-pub(super) fn socket(port: u16) -> io::Result<PathBuf> {
-    Ok(folder()?.join(format!("{port}.sock")))
+use smol::Async;
+
+use crate::folders::Place;
+
+/// The folder.
+pub(super) struct Sockets {
+    place: Place,
+    path: PathBuf,
 }
 
-/// The ports of the meshes that run, in order. What a killed mesh has left is removed.
-pub(super) fn ports() -> io::Result<Vec<u16>> {
-    let mut ports = Vec::new();
-    for entry in fs::read_dir(folder()?)? {
-        let path = entry?.path();
-        let port = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".sock"));
-        let Some(port) = port.and_then(|port| port.parse().ok()) else { continue };
-        match UnixStream::connect(&path) {
-            Ok(_) => ports.push(port),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let _ = fs::remove_file(path);
+impl Sockets {
+    /// Opens it, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had, or others reach it: the message says what to do.
+    pub(super) fn open() -> io::Result<Self> {
+        let user = nix::unistd::geteuid().as_raw();
+        let (place, name) = match Place::runtime() {
+            Some(place) => (place, "mesh".to_owned()),
+            None => (Place::temporary(), format!("mesh-{user}")),
+        };
+        let sockets = Self { path: place.folder.join(name), place };
+        // Of all ports, the longest.
+        sockets.place.has_room_for(&sockets.of(u16::MAX))?;
+        match DirBuilder::new().mode(0o700).create(&sockets.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(sockets.refused(error));
             }
-            Err(_) => {}
+            _ => {}
         }
+        // Somebody else may have been first, in a folder that all can write to.
+        let found = fs::symlink_metadata(&sockets.path).map_err(|error| sockets.refused(error))?;
+        if !found.is_dir() || found.uid() != user || found.permissions().mode() & 0o077 != 0 {
+            return Err(sockets.refused("it is not a folder of this user's alone"));
+        }
+        Ok(sockets)
     }
-    ports.sort_unstable();
-    Ok(ports)
+
+    /// The socket of the mesh with this port.
+    pub(super) fn of(&self, port: u16) -> PathBuf {
+        self.path.join(format!("{port}.sock"))
+    }
+
+    /// Binds that socket. Whoever has the port is the only mesh there. What killed meshes have left
+    /// is removed.
+    pub(super) async fn bind(&self, port: u16) -> io::Result<Async<UnixListener>> {
+        let bind = async {
+            let _alone = self.alone()?;
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_socket() {
+                    remove_if_dead(&entry.path()).await;
+                }
+            }
+            let listener = Async::<UnixListener>::bind(self.of(port))?;
+            fs::set_permissions(self.of(port), Permissions::from_mode(0o600))?;
+            Ok::<_, io::Error>(listener)
+        };
+        bind.await.map_err(|error| self.refused(error))
+    }
+
+    /// The ports of the meshes that run, in order.
+    pub(super) async fn ports(&self) -> io::Result<Vec<u16>> {
+        let mut ports = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(|error| self.refused(error))? {
+            let path = entry?.path();
+            let port = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".sock"));
+            let Some(port) = port.and_then(|port| port.parse().ok()) else { continue };
+            if is_dead(&path).await {
+                let _alone = self.alone().map_err(|error| self.refused(error))?;
+                remove_if_dead(&path).await;
+            } else {
+                ports.push(port);
+            }
+        }
+        ports.sort_unstable();
+        Ok(ports)
+    }
+
+    /// Held by who removes sockets, and by who binds one: in between nobody listens there, as if it
+    /// were dead.
+    fn alone(&self) -> io::Result<File> {
+        let folder = File::open(&self.path)?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
+    fn refused(&self, why: impl Display) -> io::Error {
+        self.place.refused(&self.path, why)
+    }
 }
 
-/// The folder, made if it is not there.
-fn folder() -> io::Result<PathBuf> {
-    let user = nix::unistd::geteuid().as_raw();
-    let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder).join("mesh"),
-        None => std::env::temp_dir().join(format!("mesh-{user}")),
-    };
-    let failed = |error: io::Error| {
-        let text = format!(
-            "cannot use {}: {error}: set XDG_RUNTIME_DIR to a folder of yours, or unset it",
-            path.display()
-        );
-        io::Error::new(error.kind(), text)
-    };
-    match DirBuilder::new().mode(0o700).create(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
+async fn remove_if_dead(socket: &Path) {
+    if is_dead(socket).await {
+        // Whoever needs its name will say why it cannot be had.
+        let _ = fs::remove_file(socket);
     }
-    // Somebody else may have been first, in a folder that all can write to.
-    let found = fs::symlink_metadata(&path).map_err(failed)?;
-    if !found.is_dir() || found.uid() != user || found.permissions().mode() & 0o077 != 0 {
-        let text = format!(
-            "{} is not a folder of this user's alone: remove it, or set XDG_RUNTIME_DIR",
-            path.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-    }
-    Ok(path)
+}
+
+/// Whether nobody listens there any more. A mesh that is suspended does.
+async fn is_dead(socket: &Path) -> bool {
+    let connected = Async::<UnixStream>::connect(socket).await;
+    connected.is_err_and(|error| {
+        [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound].contains(&error.kind())
+    })
 }

@@ -1,18 +1,18 @@
 //! The mesh's side of its control.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use smol::{Async, Timer};
+use smol::{Async, Timer, future};
 
+use super::SIGN_OF_LIFE;
 use super::carry_out::carry_out;
-use super::place;
+use super::place::Sockets;
 use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
 use crate::within::within;
@@ -38,16 +38,10 @@ impl Server {
     /// # Errors
     ///
     /// Its folder cannot be used: the message says what to do.
-    pub(crate) fn bind(port: u16) -> io::Result<Self> {
-        let path = place::socket(port)?;
-        // Under another name until it listens: whoever finds a socket that does not, removes it.
-        // Whoever has the port is the only mesh there: what is left is of one that was killed.
-        let new = path.with_extension("new");
-        let _ = fs::remove_file(&new);
-        let listener = Async::<UnixListener>::bind(&new)?;
-        fs::set_permissions(&new, Permissions::from_mode(0o600))?;
-        fs::rename(&new, &path)?;
-        Ok(Self { path, listener })
+    pub(crate) async fn bind(port: u16) -> io::Result<Self> {
+        let sockets = Sockets::open()?;
+        let listener = sockets.bind(port).await?;
+        Ok(Self { path: sockets.of(port), listener })
     }
 
     /// Does what clients ask, until dropped. What has begun comes to its end, even if its client
@@ -86,7 +80,11 @@ async fn converse<E: Engine>(
     let mut lines = BufReader::new(stream.take(MAX_LINE));
     let answer = match in_time(lines.read_line(&mut line)).await {
         Ok(_) => match serde_json::from_str(&line) {
-            Ok(ask) => carry_out(mesh, ask).await,
+            Ok(ask) => {
+                // Not for a client that has gone, while this mesh was suspended.
+                in_time(stream.write_all(b"\n")).await?;
+                future::or(carry_out(mesh, ask), show_life(stream)).await
+            }
             Err(error) => Err(format!("not understood: {error}")),
         },
         Err(error) => Err(format!("not understood: {error}")),
@@ -94,6 +92,15 @@ async fn converse<E: Engine>(
     let mut line = serde_json::to_string(&answer)?;
     line.push('\n');
     in_time(stream.write_all(line.as_bytes())).await
+}
+
+/// Tells the client that its mesh is at it, for as long as that takes.
+async fn show_life<T>(mut stream: &Async<UnixStream>) -> T {
+    loop {
+        Timer::after(SIGN_OF_LIFE).await;
+        // It fails when the client has gone: its own business.
+        let _ = in_time(stream.write_all(b"\n")).await;
+    }
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -1,14 +1,33 @@
 //! Who has which loopback address: a task its own, and a greeter one for each service it calls.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use application::{SERVICES, Service};
 
 use crate::task::Task;
 
-/// A task's own address, where its sidecar and its application listen.
+/// How many addresses a task's sidecar listens on. Each new process of the task has the next one:
+/// Envoy tells hosts apart by their addresses, and would hold against it what the last one did. Two
+/// would do if Envoy always read a list before there is another.
+pub(super) const TURNS: u8 = 4;
+
+/// Where a task's application listens: the first of its addresses.
 pub(super) fn own_address(task: Task) -> IpAddr {
-    Ipv4Addr::new(127, 0, place(task.service), task.number).into()
+    in_turn(task, 0)
+}
+
+/// Where a task's sidecar is found in this turn.
+pub(super) fn address_in_turn(task: Task, turn: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(in_turn(task, turn), port)
+}
+
+fn in_turn(task: Task, turn: u8) -> IpAddr {
+    Ipv4Addr::new(127, turn, place(task.service), task.number).into()
+}
+
+/// All addresses that a task's sidecar listens on.
+pub(super) fn inbound(task: Task) -> impl Iterator<Item = IpAddr> {
+    (0..TURNS).map(move |turn| in_turn(task, turn))
 }
 
 /// Where a greeter finds a leaf; Service Connect writes such addresses to /etc/hosts.
@@ -19,7 +38,7 @@ pub(super) fn virtual_address(greeter: Task, leaf: Service) -> IpAddr {
 /// All addresses that belong to a task.
 pub(super) fn all_of(task: Task) -> impl Iterator<Item = IpAddr> {
     let others = task.service.calls().iter().map(move |leaf| virtual_address(task, *leaf));
-    std::iter::once(own_address(task)).chain(others)
+    inbound(task).chain(others)
 }
 
 /// A service's place among all, from 1.

@@ -1,4 +1,4 @@
-//! Where Envoy is. The build script has this module too: tests know whether there is one.
+//! Where Envoy is. The build script of `crates/needs-envoy` has this module too.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;

@@ -11,10 +11,10 @@
 //! Envoy reads the last three again each time they are replaced.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,13 +23,22 @@ use application::{SERVICES, Service};
 use envoy_config::{APPLICATION, Bootstrap, endpoints, test_name};
 use serde_json::Value;
 
-use super::addresses::own_address;
+use super::LOAD_BALANCER;
+use super::addresses::{TURNS, address_in_turn};
+use crate::folders::Place;
 use crate::lock::lock;
 use crate::task::{Task, Traffic};
+
+/// What the names of such folders begin with.
+const PREFIX: &str = "mesh-envoys-";
+/// How many names are tried: another mesh may have one.
+const NAMES: u32 = 16;
 
 /// A folder for one mesh; removed with it.
 pub(super) struct Folder {
     path: PathBuf,
+    /// The folder itself, locked for as long as the mesh lives, however it ends.
+    _held: File,
     /// The sidecars' port.
     port: u16,
     members: Mutex<BTreeMap<Task, Member>>,
@@ -42,17 +51,15 @@ pub(super) struct Member {
     pub(super) application: Option<SocketAddr>,
     pub(super) sidecar_is_up: bool,
     pub(super) traffic: Traffic,
+    /// Which of its addresses it has: each of its processes has another than the last.
+    turn: u8,
 }
 
 impl Folder {
     /// Makes it. There is no task yet.
     pub(super) fn new(port: u16) -> io::Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("mesh-{}-{}", std::process::id(), now.as_micros());
-        let path = std::env::temp_dir().join(name);
-        // Whoever reaches an admin socket can stop its proxy.
-        DirBuilder::new().mode(0o700).create(&path)?;
-        let folder = Self { path, port, members: Mutex::default() };
+        let (path, held) = make()?;
+        let folder = Self { path, _held: held, port, members: Mutex::default() };
         for &service in SERVICES {
             folder.list(service, &BTreeMap::new())?;
         }
@@ -66,7 +73,7 @@ impl Folder {
 
     /// The socket of a proxy.
     pub(super) fn admin(&self, proxy: &str) -> PathBuf {
-        self.path.join(proxy).join("admin.sock")
+        admin(&self.path, proxy)
     }
 
     /// Where a task's application listens.
@@ -90,6 +97,9 @@ impl Folder {
         let member = members.entry(task).or_default();
         let before = member.application;
         change(member);
+        if member.application.is_some() && member.application != before {
+            member.turn = (member.turn + 1) % TURNS;
+        }
         // Without one, what is on its way still finds the last.
         if let Some(application) = member.application.filter(|_| member.application != before) {
             replace(&self.application(task), &endpoints(APPLICATION, [application]))?;
@@ -100,8 +110,17 @@ impl Folder {
     /// Forgets a task that has ended.
     pub(super) fn remove(&self, task: Task) -> io::Result<()> {
         let mut members = lock(&self.members);
-        members.remove(&task);
+        // Its turn stays: the next one of that name has another address too.
+        if let Some(member) = members.get_mut(&task) {
+            *member = Member { turn: member.turn, ..Member::default() };
+        }
         self.list(task.service, &members)
+    }
+
+    /// Where the other proxies find a task, or found it last.
+    pub(super) fn address(&self, task: Task) -> SocketAddr {
+        let turn = lock(&self.members).get(&task).map_or(0, |member| member.turn);
+        address_in_turn(task, turn, self.port)
     }
 
     /// Lists the tasks that take requests: those with an application and a sidecar. While none
@@ -114,7 +133,7 @@ impl Folder {
                     && member.application.is_some()
                     && member.sidecar_is_up
             });
-            up.map(|(task, _)| SocketAddr::new(own_address(*task), self.port)).collect()
+            up.map(|(task, member)| address_in_turn(*task, member.turn, self.port)).collect()
         };
         let production = up(Traffic::Production);
         let test = Some(up(Traffic::Test)).filter(|tasks| !tasks.is_empty());
@@ -133,6 +152,56 @@ fn cluster(service: Service, traffic: Traffic) -> String {
         Traffic::Production => service.dns_name.to_owned(),
         Traffic::Test => test_name(service.dns_name),
     }
+}
+
+/// Makes a folder that is this mesh's alone, and holds it.
+fn make() -> io::Result<(PathBuf, File)> {
+    let place = Place::temporary();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    for name in now..=now + NAMES {
+        let path = place.folder.join(format!("{PREFIX}{name:08x}"));
+        let longest = Task::longest().chain([LOAD_BALANCER.to_owned()]);
+        for proxy in longest {
+            place.has_room_for(&admin(&path, &proxy))?;
+        }
+        // Whoever reaches an admin socket can stop its proxy.
+        let made = DirBuilder::new().mode(0o700).create(&path).and_then(|()| hold(&path));
+        match made {
+            Ok(Some(held)) => return Ok((path, held)),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(place.refused(&path, error)),
+        }
+    }
+    Err(place.refused(&place.folder, "it is full of what other meshes have left"))
+}
+
+/// Holds a folder, if nobody else does and it is still there.
+fn hold(path: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(path)?;
+    let is_held = folder.try_lock().is_ok();
+    let is_there = fs::symlink_metadata(path).is_ok_and(|there| {
+        folder.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (there.dev(), there.ino()))
+    });
+    Ok((is_held && is_there).then_some(folder))
+}
+
+/// Removes the folders of meshes that were killed: nobody holds them.
+pub(crate) fn remove_what_is_left() {
+    let user = nix::unistd::geteuid().as_raw();
+    // Where it cannot be read, or written to, nothing is removed.
+    for entry in fs::read_dir(Place::temporary().folder).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
+            && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user);
+        if is_ours && let Ok(Some(_held)) = hold(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The socket of a proxy, in such a folder.
+fn admin(folder: &Path, proxy: &str) -> PathBuf {
+    folder.join(proxy).join("admin.sock")
 }
 
 impl Drop for Folder {

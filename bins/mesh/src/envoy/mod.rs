@@ -1,15 +1,16 @@
 //! Envoy in the proxies' place, as ECS Service Connect has it: a sidecar for each task, and
 //! one Envoy more for the load balancer.
 //!
-//! Every task has a loopback address of its own. There its sidecar takes the mesh's port,
-//! and hands what comes in to the application. A greeter's sidecar also takes that port on
-//! two virtual addresses, one for each service that greeter calls:
+//! Every task has loopback addresses of its own. There its sidecar takes the mesh's port, and
+//! hands what comes in to the application. The others know one of them: another one for each
+//! process that the task has had, so that it is new to them. A greeter's sidecar also takes that
+//! port on two virtual addresses, one for each service that greeter calls:
 //!
-//! | task | address | calls |
+//! | task | addresses | calls |
 //! |---|---|---|
-//! | greeter-2 | 127.0.3.2 | greeting-service at 127.255.2.1, name-service at 127.255.2.2 |
-//! | greeting-2 | 127.0.1.2 | |
-//! | name-2 | 127.0.2.2 | |
+//! | greeter-2 | 127.0.3.2 to 127.3.3.2 | greeting-service at 127.255.2.1, name-service at 127.255.2.2 |
+//! | greeting-2 | 127.0.1.2 to 127.3.1.2 | |
+//! | name-2 | 127.0.2.2 to 127.3.2.2 | |
 //!
 //! | module | what it is for |
 //! |---|---|
@@ -36,10 +37,13 @@ use crate::arguments::Options;
 use crate::engine::{Engine, ProxyProcess, Register, Registration};
 use crate::event::Counted;
 use crate::lock::lock;
+use crate::output::complain;
 use crate::program::Program;
 use crate::task::{Task, Traffic};
 use addresses::{own_address, virtual_address};
 use folder::{Folder, Member};
+
+pub(crate) use folder::remove_what_is_left;
 
 /// The proxies of a mesh.
 pub(crate) struct Envoy {
@@ -89,9 +93,9 @@ impl Envoy {
     }
 
     fn bootstrap_of_sidecar(&self, task: Task) -> Bootstrap {
-        let at = SocketAddr::new(own_address(task), self.port);
+        let at = addresses::inbound(task).map(|ip| SocketAddr::new(ip, self.port));
         let application = Endpoints::File(self.folder.application(task));
-        let mut listeners = vec![Listener::inbound(at, application)];
+        let mut listeners = vec![Listener::inbound(at.collect(), application)];
         listeners.extend(task.service.calls().iter().map(|&leaf| {
             let tasks = self.tasks(leaf, Traffic::Production);
             let listener = Listener::outbound(leaf, self.upstream(task, leaf), tasks);
@@ -143,7 +147,7 @@ const LOAD_BALANCER: &str = "load-balancer";
 /// Changes what the proxies know of a task. Who calls this has no use for an error.
 fn change(folder: &Folder, task: Task, change: impl FnOnce(&mut Member)) {
     if let Err(error) = folder.change(task, change) {
-        eprintln!("mesh: {task} is not told to Envoy: {error}");
+        complain(format!("{task} is not told to Envoy: {error}"));
     }
 }
 
@@ -171,7 +175,7 @@ impl Engine for Envoy {
         let its: Vec<_> = addresses::all_of(task).collect();
         lock(&self.ports).retain(|port| !its.contains(&port.address().ip()));
         if let Err(error) = self.folder.remove(task) {
-            eprintln!("mesh: the end of {task} is not told to Envoy: {error}");
+            complain(format!("the end of {task} is not told to Envoy: {error}"));
         }
     }
 
@@ -243,7 +247,7 @@ impl Engine for Envoy {
             Kind::Edge => vec![LOAD_BALANCER.to_owned()],
             Kind::Leaf => greeters.iter().map(Task::to_string).collect(),
         };
-        let endpoint = SocketAddr::new(own_address(task), self.port);
+        let endpoint = self.folder.address(task);
         let mut out = Vec::new();
         for caller in callers {
             if let Ok(true) = admin::is_out(self.folder.admin(&caller), endpoint).await {

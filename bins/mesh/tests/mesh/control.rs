@@ -23,6 +23,7 @@ with_both_engines! {
     a_task_is_paused_resumed_and_killed,
     a_task_is_given_a_fault_and_loses_it,
     a_task_that_always_fails_is_taken_out,
+    a_new_process_is_new_to_the_proxies,
 }
 
 /// The makers of some greetings: greeters, greetings, names.
@@ -159,6 +160,44 @@ fn a_task_is_given_a_fault_and_loses_it(engine: &[&str]) {
     }
     load.goes_on_for(100);
     load.was_flawless(start);
+}
+
+/// What proxies hold against a task ends with its process: when it is repaired, when it is started
+/// again, when another task gets its name.
+fn a_new_process_is_new_to_the_proxies(engine: &[&str]) {
+    let mut mesh = Mesh::start(engine);
+    let is_out = |mesh: &Mesh, task: &str| mesh.status()[task]["ejected_by"] != json!([]);
+    let all = [
+        set(["greeter-1", "greeter-2"]),
+        set(["greeting-1", "greeting-2"]),
+        set(["name-1", "name-2"]),
+    ];
+    for _ in 0..2 {
+        mesh.ask(&["fault", "greeting-1", "100%503"]);
+        eventually("it is not taken out", || {
+            seen(&mesh, "");
+            is_out(&mesh, "greeting-1")
+        });
+        mesh.ask(&["fault", "greeting-1", "none"]);
+        eventually_seen(&mesh, &all);
+        assert!(!is_out(&mesh, "greeting-1"));
+    }
+    mesh.ask(&["fault", "name-1", "100%503"]);
+    eventually("it is not taken out", || {
+        seen(&mesh, "");
+        is_out(&mesh, "name-1")
+    });
+    mesh.tasks = mesh.pids();
+    // What was told of it before.
+    let _ = mesh.process.lines();
+    mesh.kill("name-1", Signal::SIGKILL);
+    mesh.is_up_again("name-1");
+    assert!(!is_out(&mesh, "name-1"), "before it fails again");
+    mesh.ask(&["scale", "name", "1"]);
+    mesh.ask(&["release", "name", "none"]);
+    mesh.ask(&["fault", "name-1", "none"]);
+    mesh.ask(&["scale", "name", "2"]);
+    eventually_seen(&mesh, &all);
 }
 
 /// A 503 is tried again on another task: no greeting is lost. After five, nobody asks there.
@@ -320,7 +359,7 @@ fn clients_that_mean_its_control_no_good_do_no_harm() {
         stream.write_all(sent).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         stream.read_to_string(&mut got).unwrap();
-        assert!(got.starts_with(answer), "{sent:?}: {got}");
+        assert!(got.trim_start().starts_with(answer), "{sent:?}: {got}");
     }
     // Megabytes without an end of line: it reads no more than a line may have.
     let mut endless = connect();

