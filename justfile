@@ -106,6 +106,11 @@ deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
     cargo fetch --locked
     cargo deny --locked --offline check bans licenses sources
 
+# Ask for what is known against the dependencies; it needs the network
+[group('test'), no-exit-message]
+advisories: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
+    cargo deny --locked check advisories
+
 # Build the images, for this machine or, for example, linux/arm64, and their SBOMs
 [group('build'), no-exit-message]
 build-images PLATFORM='': _docker

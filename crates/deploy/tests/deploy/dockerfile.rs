@@ -47,13 +47,18 @@ fn the_dockerfile_has_the_pinned_toolchain() {
     assert!(read("Cargo.toml").contains(&version), "Cargo.toml has no {version}");
 }
 
-/// Each image says which version it is.
+/// Each image says which version it is, and the changelog what is in it.
 #[test]
-fn the_images_have_the_version_of_the_workspace() {
+fn the_images_and_the_changelog_have_the_version_of_the_workspace() {
     let workspace = read("Cargo.toml");
     let version = workspace.lines().find_map(|line| line.strip_prefix("version = "));
-    let label = format!("org.opencontainers.image.version={}", version.expect("a version"));
-    assert!(read("Dockerfile").contains(&label), "Dockerfile has no {label}");
+    let version = version.expect("a version").trim_matches('"');
+    for (file, line) in [
+        ("Dockerfile", format!("org.opencontainers.image.version=\"{version}\"")),
+        ("CHANGELOG.md", format!("\n## {version}\n")),
+    ] {
+        assert!(read(file).contains(&line), "{file} has no {line:?}");
+    }
 }
 
 /// A stage of a Dockerfile, as far as the manifests have to do with it.
