@@ -91,13 +91,21 @@ fn all(overview: &Overview) -> String {
     lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
     let mut tasks = overview.services.iter().flat_map(|service| &service.tasks);
     if let Some((task, envoy)) = tasks.find_map(|task| Some((&task.name, task.envoy.as_ref()?))) {
-        // The path may have blanks in it, and such.
-        let admin = envoy.admin.to_string_lossy().replace('\'', "'\\''");
-        lines.push(format!("  statistics: curl --unix-socket '{admin}' http://{task}/stats"));
+        let admin = for_a_shell(&envoy.admin.to_string_lossy());
+        lines.push(format!("  statistics: curl --unix-socket {admin} http://{task}/stats"));
     }
     lines.push("  break, scale and release it from another terminal: cargo mesh help".to_owned());
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
+}
+
+/// A word as a shell takes it for one, whatever is in it.
+fn for_a_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    if word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Says what is wrong, to whoever still listens.
