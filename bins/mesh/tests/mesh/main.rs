@@ -6,4 +6,5 @@ mod control;
 mod envoy;
 mod load;
 mod proxies;
+mod requests;
 mod running;
