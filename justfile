@@ -58,10 +58,18 @@ picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the pa
 # Fuzz what reads requests and answers, each for so long
 [group('test'), no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export RUSTC_BOOTSTRAP=1
+    cd crates/http1
     # What is known first: -runs=0 adds no more, and a seed that fails does so in a second.
-    cd crates/http1 && for limit in -runs=0 -max_total_time={{ quote(SECONDS) }}; do \
-        for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- $limit; done; \
+    for target in requests reply; do cargo fuzz run $target -- -runs=0; done
+    # Then at the same time: each keeps one core.
+    for target in requests reply; do
+        cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }} &
+        running+=($!)
     done
+    for target in "${running[@]}"; do wait $target; done
 
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [group('measure'), no-exit-message]
@@ -337,10 +345,10 @@ clients: _dist
 [group('CI'), no-exit-message]
 static-test: _dist (_services-test 'dist/' + docker_arch)
 
-# Most of them wait most of the time.
+# Most of them wait most of the time: more at once than there are cores.
 [no-exit-message]
 _services-test FOLDER:
-    SERVICES="$PWD/{{ FOLDER }}" cargo test {{ prepend('--package ', services) }} --test '*'
+    SERVICES="$PWD/{{ FOLDER }}" RUST_TEST_THREADS=8 cargo test {{ prepend('--package ', services) }} --test '*'
 
 # Hold what the binaries in dist/ say is in them, and their SBOMs, against Cargo.lock
 [group('CI'), no-exit-message]
