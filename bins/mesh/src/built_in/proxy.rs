@@ -106,8 +106,8 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Result<Request<Full<Bytes>>, Response<Full<Bytes>>> {
         let (mut head, body) = request.into_parts();
-        if let Err(text) = head::pass_on(&mut head, self.host) {
-            return Err(plain(StatusCode::BAD_REQUEST, text.to_owned()));
+        if let Err((status, text)) = head::pass_on(&mut head, self.host) {
+            return Err(plain(status, text.to_owned()));
         }
         let late = Err((StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"));
         let body = within(RECEIVE, read(body)).await.unwrap_or(late);

@@ -7,4 +7,5 @@ mod envoy;
 mod life;
 mod load;
 mod proxies;
+mod requests;
 mod running;

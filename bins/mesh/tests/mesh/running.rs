@@ -189,8 +189,12 @@ fn pid(value: &Value) -> Pid {
     Pid::from_raw(pid.expect("a process id"))
 }
 
+/// The binary, with a place for control sockets that is the tests' own: a mesh that is killed, as
+/// at the end of most tests, leaves its socket there.
 pub(crate) fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_mesh"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    command
 }
 
 /// The tasks that made a greeting: greeter, greeting, name.
