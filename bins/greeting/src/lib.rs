@@ -1,7 +1,7 @@
 //! `greeting`: a leaf that answers with a random greeting, `Hello (host)`.
 
 use chassis::Service;
-use chassis::leaf::{self, Leaf, Settings};
+use leaf::{self, Leaf, Settings};
 
 /// What its `main`, the mesh and the tests start.
 pub const SERVICE: Service<Settings> = leaf::service::<Words>();

@@ -3,7 +3,7 @@
 mod names;
 
 use chassis::Service;
-use chassis::leaf::{self, Leaf, Settings};
+use leaf::{self, Leaf, Settings};
 
 /// What its `main`, the mesh and the tests start.
 pub const SERVICE: Service<Settings> = leaf::service::<Words>();

@@ -9,17 +9,15 @@
 //! | [`port`] | taking a port, before anything listens on it |
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
 //! | [`log`] | one JSON object a line on standard output |
-//! | `memory` | the process's allocator |
+//! | [`memory`] | the process's allocator |
 //! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
-//! | [`leaf`] | the HTTP of a service that answers from memory, on `may_minihttp` |
 //!
-//! Linking this crate also makes mimalloc the process's allocator: see `memory`.
+//! Linking this crate also makes mimalloc the process's allocator: see [`memory`].
 
 pub mod cli;
 pub mod healthcheck;
-pub mod leaf;
 pub mod log;
-mod memory;
+pub mod memory;
 pub mod port;
 pub mod runtime;
 pub mod settings;

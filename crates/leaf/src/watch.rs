@@ -12,8 +12,8 @@ use may::coroutine::{self, Coroutine};
 use may::go;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::socket::{self, Handles};
-use crate::memory;
+use crate::socket::{self, Handles};
+use chassis::memory;
 
 /// Connections at a time: one greeter has 1,024 calls at most, and a task's sidecar needs
 /// a handful. Each can make the library take some 300 KiB.

@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdo
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use socket2::SockRef;
 
-use crate::healthcheck;
+use chassis::healthcheck;
 
 /// Bytes of answers that the kernel keeps for a client which does not read, as many as Linux
 /// allows everybody (`net.core.wmem_max`); it doubles them for its own part. A third of that

@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::answer::Answer;
-use super::watch;
-use crate::settings::{self, Env, Invalid};
-use crate::shutdown;
+use crate::answer::Answer;
+use crate::watch;
+use chassis::settings::{self, Env, Invalid};
+use chassis::shutdown;
 
 /// The longest delay, in milliseconds. It is over greeter's patience of 2 s, so that a time-out
 /// can be seen; and less than a request may take and than a drain lasts, so that every delayed

@@ -9,11 +9,11 @@ use std::time::Duration;
 use may::coroutine;
 use may_minihttp::{HttpService, Request, Response};
 
-use super::answer::Answer;
-use super::request::Framing;
-use super::turns::Moment;
-use super::{Shared, socket};
-use crate::runtime;
+use crate::answer::Answer;
+use crate::request::Framing;
+use crate::turns::Moment;
+use crate::{Shared, socket};
+use chassis::runtime;
 
 /// Requests that are answered without waiting, before others get their turn.
 const BUSY: usize = 64;

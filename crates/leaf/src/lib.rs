@@ -45,10 +45,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use may_minihttp::HttpServiceFactory;
 
-use crate::log::Log;
-use crate::settings::{self, Env, Invalid};
-use crate::shutdown::{self, Shutdown, Traffic};
-use crate::{Port, Service, port, runtime};
+use chassis::log::Log;
+use chassis::settings::{self, Env, Invalid};
+use chassis::shutdown::{self, Shutdown, Traffic};
+use chassis::{Port, Service, port, runtime};
 
 mod answer;
 mod connection;
@@ -69,7 +69,7 @@ use watch::Watch;
 ///
 /// ```
 /// use chassis::Service;
-/// use chassis::leaf::{self, Leaf};
+/// use leaf::{self, Leaf};
 ///
 /// struct Farewell;
 ///

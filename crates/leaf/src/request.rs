@@ -4,7 +4,7 @@ use http1::framing::{ConnectionOptions, ContentLength};
 use http1::limits;
 use may_minihttp::Request;
 
-use super::answer::Answer;
+use crate::answer::Answer;
 
 /// What decides whether another request can follow on the connection.
 pub(super) struct Framing {
