@@ -1,180 +1,115 @@
 //! One connection of a leaf: request for request, as the library hands them over.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::Instant;
 
-use may::coroutine;
-use may_minihttp::{HttpService, Request, Response};
-
-use crate::answer::Answer;
-use crate::request::Framing;
-use crate::turns::Moment;
-use crate::{Shared, socket};
 use chassis::runtime;
+use may_minihttp::{HttpService, Response};
 
-/// Requests that are answered without waiting, before others get their turn.
-const BUSY: usize = 64;
+use crate::Shared;
+use crate::answer::Answer;
+use crate::request::{Framing, Request, Whole};
+use crate::socket::Socket;
+use crate::watch::REQUEST_LIMIT;
 
-/// Requests that a client may send in one go: the answer to the last ends the connection.
-/// The library keeps the answers to all of them in memory, 50 kB.
-const MAX_ROW: usize = 256;
+/// Bytes of answers after which others have their turn, and it is looked at whether the client
+/// has taken any since the last look. Where it has not, the answer is the last. So in one go a
+/// client is given twice that at most, and two answers: 260 KiB, for which the kernel has room.
+const BUDGET: usize = 64 * 1024;
 
-/// Answers that are given before it is looked at whether the client reads them.
-const UNREAD: usize = 128;
+/// Bytes that an answer's head has at most.
+const HEAD: usize = 256;
 
-/// A client that does not read is dropped after 10 s, looked at so often.
-const READ_WAIT: Duration = Duration::from_millis(20);
-const READ_WAITS: u32 = 500;
+/// Requests behind the last one that are read before the client is dropped.
+const BEHIND: u32 = 1024;
 
 /// What the library asks, once a request.
 ///
-/// It asks for all the requests that it has read, and only then writes all the answers. So
-/// the answer that ends a connection cannot be its last word, if more has come behind it:
-/// the library would answer that as well, or close on finding it no request, with every
-/// answer unwritten. What is then still unwritten is therefore remembered, and written here,
-/// up to the answer that ends the connection; then writing is shut down.
-pub(super) struct Connection {
+/// It asks for all the requests that it has read, and then writes all the answers. So an answer
+/// that ends a connection ends its input only: the library writes what it has, finds the end, and
+/// closes. What it has read behind the last request it asks for as well, and writes an empty 200.
+pub(crate) struct Connection {
     shared: Arc<Shared>,
-    /// The library closes it after this value is dropped.
-    fd: RawFd,
-    /// See [`Watch::add`](super::watch::Watch::add). `None`: refused.
+    socket: Socket,
+    /// See [`Watch::add`](crate::watch::Watch::add). `None`: refused.
     progress: Option<Arc<AtomicU32>>,
-    /// The answers that the library has yet to write.
-    row: Vec<Answer>,
-    /// Where in the library's buffer the last request was.
-    place: usize,
-    /// When it was answered.
-    moment: Moment,
-    /// Requests since the connection, or the worker in its stead, has waited.
-    busy: usize,
-    /// Answers since the kernel had room for more.
-    unread: usize,
+    /// Bytes of answers given since the last look.
+    given: usize,
+    /// Bytes that the client had taken at the last look.
+    taken: Option<u64>,
     /// The answer that ends the connection has been given, or the connection refused.
     ended: bool,
+    /// Requests behind the last one.
+    behind: u32,
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, fd: RawFd) -> Self {
-        let bounded = shared.handles.bound(fd).is_ok();
-        let progress = if bounded { shared.watch.add(fd, &shared.handles) } else { None };
-        if progress.is_none() {
-            shared.handles.drop_client(fd);
-        }
+    pub(crate) fn new(shared: Arc<Shared>, id: usize) -> Self {
+        let socket = Socket::of(id);
+        let progress = socket.bound().ok().and_then(|()| shared.watch.add(socket));
         let ended = progress.is_none();
-        let (row, place, moment) = (Vec::new(), 0, Moment::default());
-        Self { shared, fd, progress, row, place, moment, busy: 0, unread: 0, ended }
-    }
-
-    /// Forgets the answers that the library has written since the last request: before it
-    /// does it has either waited for more, or filled its buffer, in which the next request is
-    /// then in front of the last.
-    fn forget_what_is_written(&mut self, request: &Request) {
-        let place = request.path().as_ptr().addr();
-        if self.shared.turns.has_waited(self.moment) {
-            self.busy = 0;
-            self.row.clear();
-        } else if place < self.place {
-            self.row.clear();
+        if ended {
+            socket.drop_client();
         }
-        self.place = place;
+        Self { shared, socket, progress, given: 0, taken: None, ended, behind: 0 }
     }
 
-    fn take(&mut self, request: Request, response: &mut Response) {
-        self.forget_what_is_written(&request);
-        let (mut answer, last, body_follows) = match Framing::of(&request) {
-            Ok(framing) => {
-                let answer = self.answer(&request);
-                let last = framing.last || self.shared.shutdown.begun();
-                (answer, last, framing.body_follows)
+    pub(crate) fn is_refused(&self) -> bool {
+        self.progress.is_none()
+    }
+
+    fn take(&mut self, request: may_minihttp::Request, response: &mut Response) {
+        let (answer, last) = match Framing::of(&request) {
+            Ok(framing) if framing.body_follows() => {
+                (self.answer_with_body(request, &framing), true)
             }
-            Err(refusal) => (refusal, true, false),
+            Ok(framing) => (self.answer(&Request::new(&request, &framing)), framing.last),
+            Err(refusal) => (refusal, true),
         };
-        answer.last = last || self.row.len() + 1 >= MAX_ROW;
-        self.row.push(answer);
-        if answer.last {
-            return self.end(answer, response, body_follows.then_some(request));
+        // In this order: whatever is given counts.
+        let last = self.is_spent(&answer) || last || self.shared.shutdown.begun();
+        answer.give(response, &self.shared.host, last);
+        if last {
+            self.ended = true;
+            self.socket.end_input();
         }
-        answer.give(response, &self.shared.host);
-        self.busy += 1;
-        if self.busy >= BUSY {
-            self.busy = 0;
-            runtime::give_way();
-        }
-        self.unread += 1;
-        if self.unread >= UNREAD {
-            self.unread = 0;
-            self.wait_for_room();
+    }
+
+    fn answer_with_body(&self, request: may_minihttp::Request, framing: &Framing) -> Answer {
+        let start = Instant::now();
+        match Whole::read(request, framing) {
+            Some(whole) => whole.ask(|request| self.answer(request)),
+            None if start.elapsed() < REQUEST_LIMIT => Answer::text::<400>("the body ends early"),
+            None => Answer::text::<408>("the body takes too long"),
         }
     }
 
     fn answer(&self, request: &Request) -> Answer {
-        let head = request.method() == "HEAD";
-        let health = request.path().split('?').next() == Some("/health");
-        let answer = if !head && request.method() != "GET" {
-            Answer::new(405, "Method Not Allowed", "method not allowed: GET or HEAD")
-        } else if health && self.shared.shutdown.begun() {
-            Answer::new(503, "Service Unavailable", "draining")
-        } else if health {
-            self.shared.faults.health().unwrap_or(Answer::ok("ok"))
+        let Shared { shutdown, faults, .. } = &*self.shared;
+        let answer = if request.path() != "/health" {
+            self.shared.ask(request)
+        } else if !request.is_get() {
+            Answer::get_only()
+        } else if shutdown.begun() {
+            Answer::text::<503>("draining")
         } else {
-            self.word()
+            faults.health().unwrap_or_else(|| Answer::text::<200>("ok"))
         };
-        if head { answer.without_body() } else { answer }
+        if request.method() == "HEAD" { answer.without_body() } else { answer }
     }
 
-    /// A word, or what a fault makes of it.
-    fn word(&self) -> Answer {
-        let Shared { faults, requests, delayed, shutdown, pick, .. } = &*self.shared;
-        requests.fetch_add(1, Relaxed);
-        // Once the drain has begun nothing is held back: it would keep the drain from ending.
-        if let Some(delay) = faults.delay().filter(|_| !shutdown.begun()) {
-            delayed.fetch_add(1, Relaxed);
-            sleep(delay);
-            delayed.fetch_sub(1, Relaxed);
+    /// Whether the client has been given what it may be in one go.
+    fn is_spent(&mut self, answer: &Answer) -> bool {
+        self.given += HEAD + answer.len();
+        if self.given < BUDGET {
+            return false;
         }
-        faults.answer().unwrap_or_else(|| Answer::word(pick()))
-    }
-
-    /// Writes what is unwritten, up to the last answer, and reads the body that follows the
-    /// last request away: left unread, the answer could be lost to a reset.
-    fn end(&mut self, last: Answer, response: &mut Response, with_body: Option<Request>) {
-        self.ended = true;
-        // With more to read than its buffer holds, the library may have written some of the
-        // row, who knows. So it writes this one too, and something for what follows it; then
-        // it finds the end of input.
-        let by_library = self.row.len() > 1 && self.shared.handles.has_more(self.fd);
-        if by_library {
-            last.give(response, &self.shared.host);
-        } else {
-            let mut bytes = String::new();
-            for answer in self.row.drain(..) {
-                answer.write(&mut bytes, &self.shared.host);
-            }
-            self.shared.handles.finish(self.fd, bytes.as_bytes());
-        }
-        if let Some(request) = with_body {
-            // Dropping the reader reads it; Framing has made sure that body() does not panic.
-            drop(request.body());
-        }
-        if by_library {
-            socket::end_input(self.fd);
-        }
-    }
-
-    /// Waits for the client to take answers. The library would go on reading requests while
-    /// nobody does, and keep all the answers.
-    fn wait_for_room(&self) {
-        let mut waits = 0;
-        while !self.shared.handles.has_room(self.fd).unwrap_or(false) {
-            if waits == READ_WAITS {
-                return self.shared.handles.drop_client(self.fd);
-            }
-            waits += 1;
-            sleep(READ_WAIT);
-        }
+        self.given = 0;
+        runtime::give_way();
+        let before = std::mem::replace(&mut self.taken, self.socket.taken());
+        before.is_some() && before == self.taken
     }
 
     fn progress(&self) {
@@ -184,23 +119,19 @@ impl Connection {
     }
 }
 
-/// Holds this connection's coroutine up, and no other.
-fn sleep(time: Duration) {
-    coroutine::sleep(time);
-    // Back from the timers' thread to the worker's. To give way would not do: this one could be
-    // let go on before it has left its thread.
-    coroutine::yield_now();
-}
-
 impl HttpService for Connection {
-    fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
-        // What follows a request that ended the connection may be its body. There is no
-        // answer to it, and whatever the library makes of that does not get out.
+    fn call(&mut self, request: may_minihttp::Request, response: &mut Response) -> io::Result<()> {
         if !self.ended {
             self.progress();
             self.take(request, response);
             self.progress();
-            self.moment = self.shared.turns.mark();
+            return Ok(());
+        }
+        // It may be the body of the last one. The client must not read what is written behind
+        // `Connection: close` (RFC 9112, section 9.6).
+        self.behind += 1;
+        if self.behind > BEHIND {
+            self.socket.drop_client();
         }
         Ok(())
     }
@@ -209,7 +140,7 @@ impl HttpService for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.progress.is_some() {
-            self.shared.watch.remove(self.fd);
+            self.shared.watch.remove(self.socket);
         }
     }
 }

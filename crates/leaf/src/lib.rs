@@ -1,36 +1,37 @@
-//! The HTTP of a leaf: a service that answers from memory, on `may_minihttp`.
+//! A leaf: a service that answers from memory, on `may_minihttp`.
 //!
-//! Only the task's own sidecar and its own health check talk to a leaf, and
-//! `may_minihttp` is the fastest way to answer those. It has no limits, and its interface
-//! gives hold on little: a service is made for each connection, told the number of its
-//! socket, and asked once a request. What is made of that:
+//! greeter faces strangers; a leaf does not. Its own sidecar and its own health check reach it, in
+//! a security group that lets nobody else in (SECURITY.md). `may_minihttp` is the fastest way to
+//! answer those. It has no limits, and its interface gives little hold: a service is made for
+//! each connection, told the number of its socket, and asked once a request. A leaf leaves the
+//! reading and writing to it, and ends the input of a connection behind the last answer. It
+//! keeps nothing in mind of what the library has done, and bounds by what the kernel knows.
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `connection` | the answers, and the end of a connection right behind the last one |
-//! | `answer` | what is answered, as the library writes it and as we do |
-//! | `fault` | what it does wrong on purpose |
-//! | `scheduling` | when the kernel lets it run |
-//! | `request` | where a request ends, and whether another may follow |
-//! | `turns` | whether a coroutine has waited |
+//! | `request` | what a handler is asked, and where a request ends |
+//! | `answer` | what it answers |
+//! | `connection` | one connection: its answers, and its last one |
+//! | `socket` | what the kernel is told of a connection, and tells |
 //! | `watch` | the limits in number, time and memory |
-//! | `socket` | what can be done with the number of a socket |
+//! | `fault` | what a leaf does wrong on purpose |
+//! | `scheduling` | when the kernel lets it run |
 //!
-//! What it gives no hold on, each held by a test of `harness::contract`:
+//! What the library does not allow, each held by a test of `harness::contract`:
 //!
 //! - More than 16 request headers: the connection is closed without an answer (its
 //!   parser has room for 16). Two Envoys bring about 12; greeter passes on six at most.
 //! - A malformed head: closed without an answer, and so are the requests before it in the
-//!   same segment: the library parses it before it writes their answers, then gives up.
+//!   same read: the library parses it before it writes their answers, then gives up.
 //! - HEAD: `Content-Length: 0`. The library derives it from the body, which HEAD has none of.
 //! - A client that half-closes right after its request may get no answer: the library sees
 //!   the end of input before it looks at the input.
 //! - A chunked body cannot be read: 400, and the connection ends. `100 Continue` cannot be
-//!   said: who waits for it gets the answer without it. A body of known length is read away;
-//!   whichever it is, the connection ends with it.
-//! - Where more stands behind the last request than was read, the client may lose what it has
-//!   not taken yet to a reset; where more stands there than the library's buffer holds, some
-//!   empty 200s may follow the answer that says `Connection: close`.
+//!   said: who waits for it gets the answer without it. The connection ends with a body.
+//! - Behind the answer that says `Connection: close` come empty 200s, where more requests were
+//!   sent behind the last; behind a thousand of them the client is dropped.
+//! - What the kernel has no room for when the input ends is lost: the library reads before it
+//!   writes the rest. Only a client that does not read what it was given gets so far.
 //! - A head without an end: the service is not asked before it is whole, and the library
 //!   takes all of it. `watch` sees but the memory that goes, and bounds that.
 //! - A failed accept (no files are left in the whole system): the library tries again at
@@ -39,16 +40,18 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use may_minihttp::HttpServiceFactory;
+use std::time::Duration;
 
 use chassis::log::Log;
 use chassis::settings::{self, Env, Invalid};
 use chassis::shutdown::{self, Shutdown, Traffic};
 use chassis::{Port, Service, port, runtime};
+use may::coroutine;
+use may_minihttp::HttpServiceFactory;
+use nix::unistd::dup2_stderr;
 
 mod answer;
 mod connection;
@@ -56,166 +59,214 @@ mod fault;
 mod request;
 mod scheduling;
 mod socket;
-mod turns;
 mod watch;
 
+pub use answer::{Answer, Body, ContentType};
 use connection::Connection;
 use fault::Faults;
-use socket::Handles;
-use turns::{Moment, Turns};
+pub use request::Request;
 use watch::Watch;
 
-/// What makes one leaf different from the other.
+/// What makes one leaf different from another. Its value holds its settings, and what it keeps.
 ///
 /// ```
 /// use chassis::Service;
-/// use leaf::{self, Leaf};
+/// use chassis::settings::{Env, Invalid};
+/// use leaf::{Answer, Handler, Request, Settings};
 ///
 /// struct Farewell;
 ///
-/// impl Leaf for Farewell {
+/// impl Handler for Farewell {
 ///     const NAME: &'static str = "farewell";
 ///     const VERSION: &'static str = "1.0.0";
 ///     const ABOUT: &'static str = "answers with a farewell";
 ///
-///     fn pick() -> &'static str {
-///         "Goodbye"
+///     fn new(_: Env) -> Result<Self, Invalid> {
+///         Ok(Self)
+///     }
+///
+///     fn answer(&self, request: &Request) -> Answer {
+///         if request.is_get() { Answer::line("Goodbye") } else { Answer::get_only() }
 ///     }
 /// }
 ///
-/// pub const SERVICE: Service<leaf::Settings> = leaf::service::<Farewell>();
+/// pub const SERVICE: Service<Settings<Farewell>> = leaf::service();
 /// # assert_eq!(SERVICE.name, "farewell");
 /// ```
-pub trait Leaf {
+pub trait Handler: Sized + Send + Sync + 'static {
     /// Its name, for the command line and the log.
     const NAME: &'static str;
     /// Its version: `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
     /// One line for `--help`.
     const ABOUT: &'static str;
+    /// The variables of its own: a line each for `--help`.
+    const VARIABLES: &'static str = "";
 
-    /// Picks the word to answer with.
-    fn pick() -> &'static str;
+    /// Reads its own settings.
+    ///
+    /// # Errors
+    ///
+    /// One is wrong: the start ends with exit code 78.
+    fn new(env: Env) -> Result<Self, Invalid>;
+
+    /// Answers a request, any but those for `/health`.
+    ///
+    /// All connections share one thread. Whatever blocks it, a lock that is held for long, a
+    /// blocking socket, a file, holds all of them up; waiting with `may` holds up this one, for
+    /// 10 s at most. The stack has 128 KiB. A panic ends the process.
+    fn answer(&self, request: &Request) -> Answer;
 }
 
 /// What can be set.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Settings<H> {
     /// Who answers say they come from.
     host: String,
     faults: Faults,
+    handler: H,
 }
 
-impl Settings {
+impl<H: Handler> Settings<H> {
     fn read(env: Env) -> Result<Self, Invalid> {
-        Ok(Self { host: settings::host(env)?, faults: Faults::read(env)? })
+        let (host, faults) = (settings::host(env)?, Faults::read(env)?);
+        Ok(Self { host, faults, handler: H::new(env)? })
     }
 }
 
-/// The service that answers `WORD (host)` on every path but `/health`.
+/// The service that answers as the handler does, and on `/health`.
 #[must_use]
-pub const fn service<L: Leaf>() -> Service<Settings> {
+pub const fn service<H: Handler>() -> Service<Settings<H>> {
     Service {
-        name: L::NAME,
-        version: L::VERSION,
-        about: L::ABOUT,
-        variables: || fault::HELP.into(),
+        name: H::NAME,
+        version: H::VERSION,
+        about: H::ABOUT,
+        variables: || [H::VARIABLES, fault::HELP].concat(),
         settings: Settings::read,
-        run: run::<L>,
+        run: run::<H>,
     }
 }
 
 /// Serves until `shutdown` has drained it.
 ///
 /// The library cannot be told to stop listening: its listeners end with the process.
-fn run<L: Leaf>(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
+fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     // First: threads take after the one that starts them.
     scheduling::wait_for_a_turn();
-    let log = Log::new(L::NAME);
+    let log = Log::new(H::NAME);
     let address = port::addresses(&ports);
+    let Settings { host, faults, handler } = settings;
     let shared = runtime::start(|| {
         let shared = Arc::new(Shared {
-            pick: L::pick,
-            host: format!(" ({})", settings.host).into(),
-            faults: settings.faults,
+            handler: Box::new(move |request| handler.answer(request)),
+            host: format!(" ({host})").into(),
+            faults,
             requests: AtomicU64::new(0),
-            delayed: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             shutdown: shutdown.clone(),
-            handles: Handles::new()?,
-            turns: Turns::start(),
-            watch: Watch::start()?,
+            watch: Watch::start(),
         });
         for port in &ports {
-            Connections::new(&shared).start(port.share()?)?;
+            let accepted = runtime::Streak::default();
+            Connections { shared: shared.clone(), accepted }.start(port.share()?)?;
         }
         silence_the_library()?;
         Ok(shared)
     })?;
     let start: [(&str, &dyn Display); 3] =
-        [("version", &L::VERSION), ("address", &address), ("fault", &shared.faults)];
+        [("version", &H::VERSION), ("address", &address), ("fault", &shared.faults)];
     log.event("start", if shared.faults.any() { &start } else { &start[..2] });
     shutdown.wait();
     log.event("drain", &[]);
-    let requests = || shared.requests.load(Relaxed);
-    // Without a delay, an answer is written in the same turn of the worker its request is read in.
-    let traffic = || Traffic { requests: requests(), in_flight: shared.delayed.load(Relaxed) };
-    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
-    log.event("stop", &[("requests", &requests()), ("quiet", &quiet)]);
+    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || shared.traffic());
+    // What is still in flight is answered, whoever asks meanwhile.
+    let in_flight = || Traffic { requests: 0, ..shared.traffic() };
+    shutdown::drain(LAST_QUIET, shutdown::LAST_ANSWERS, in_flight);
+    log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
+
+/// At the end of a drain, how long nothing is in flight: time to write the last answers.
+const LAST_QUIET: Duration = Duration::from_millis(20);
 
 /// The library writes a line to standard error for every bad head, panics when it cannot,
 /// and waits when nobody reads them. Nothing of ours goes there once we serve, so from here
 /// on it is a file open for reading: each write fails with EBADF, which std takes for a
 /// closed standard error and ignores.
 fn silence_the_library() -> io::Result<()> {
-    Ok(rustix::stdio::dup2_stderr(File::open("/")?)?)
+    Ok(dup2_stderr(File::open("/")?)?)
 }
 
+/// What all connections share.
 struct Shared {
-    pick: fn() -> &'static str,
-    /// ` (host)`: what follows the word.
+    handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
+    /// ` (host)`: what follows a line.
     host: Box<str>,
-    /// Words given. Health checks do not count: they would keep a drain from being quiet.
-    requests: AtomicU64,
     faults: Faults,
-    /// Requests whose answer a fault holds back.
-    delayed: AtomicUsize,
+    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
+    requests: AtomicU64,
+    /// Those of them that are not answered.
+    in_flight: AtomicUsize,
     shutdown: Shutdown,
-    handles: Handles,
-    turns: Turns,
     watch: Watch,
 }
 
+impl Shared {
+    /// The handler's answer, or what a fault makes of it.
+    fn ask(&self, request: &Request) -> Answer {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        let worker = thread();
+        let answer = (self.handler)(request);
+        // What is refused is no answer that a fault could spoil. And once the drain has begun
+        // nothing is held back: it would keep the drain from ending.
+        let spoilt = if answer.is_error() { None } else { self.faults.answer() };
+        if !answer.is_error()
+            && let Some(delay) = self.faults.delay().filter(|_| !self.shutdown.begun())
+        {
+            coroutine::sleep(delay);
+        }
+        if thread() != worker {
+            // From the thread of may's timers, where a wait ends, back to the worker's. To give
+            // way would not do: this one could be let go on before it has left its thread.
+            coroutine::yield_now();
+        }
+        self.in_flight.fetch_sub(1, Relaxed);
+        spoilt.unwrap_or(answer)
+    }
+
+    fn traffic(&self) -> Traffic {
+        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
+        Traffic { requests, in_flight }
+    }
+}
+
+/// Tells this thread from others: where it has a value of its own. Not inlined, for the compiler
+/// would take a function to stay on its thread.
+#[inline(never)]
+fn thread() -> usize {
+    thread_local!(static OWN: u8 = const { 0 });
+    OWN.with(|own| ptr::from_ref(own).addr())
+}
+
+/// What the library asks for a service, once a connection.
 struct Connections {
     shared: Arc<Shared>,
     /// With a queue of connections, accepting never waits.
     accepted: runtime::Streak,
-    /// When the last one was accepted.
-    moment: Mutex<Moment>,
-}
-
-impl Connections {
-    fn new(shared: &Arc<Shared>) -> Self {
-        let (accepted, moment) = Default::default();
-        Self { shared: shared.clone(), accepted, moment }
-    }
 }
 
 impl HttpServiceFactory for Connections {
     type Service = Connection;
 
-    /// `id` is the connection's file descriptor.
     fn new_service(&self, id: usize) -> Connection {
-        // One coroutine accepts, so nobody waits for the lock.
-        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.shared.turns.has_waited(*moment) {
-            self.accepted.waited();
+        let connection = Connection::new(self.shared.clone(), id);
+        if connection.is_refused() {
+            // One more file that no limit counts: those before are closed meanwhile.
+            runtime::give_way();
+        } else {
+            self.accepted.count();
         }
-        self.accepted.count();
-        let fd = RawFd::try_from(id).unwrap_or(-1);
-        let connection = Connection::new(self.shared.clone(), fd);
-        *moment = self.shared.turns.mark();
         connection
     }
 }

@@ -1,20 +1,82 @@
-//! What a request's head says about its body, and about the end of its connection.
+//! One request: what the handler gets of it, and what its head says about its body and the end of
+//! its connection.
+
+use std::io::Read;
 
 use http1::framing::{ConnectionOptions, ContentLength};
 use http1::limits;
-use may_minihttp::Request;
+use httparse::Header;
 
 use crate::answer::Answer;
 
+/// What a handler is asked.
+#[derive(Debug)]
+pub struct Request<'a> {
+    method: &'a str,
+    target: &'a str,
+    headers: &'a [Header<'a>],
+    body: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// Without a body, or with one that the client holds back.
+    pub(crate) fn new(request: &'a may_minihttp::Request, framing: &Framing) -> Self {
+        let body = (framing.length == 0).then_some(&b""[..]);
+        let (method, target) = (request.method(), request.path());
+        Self { method, target, headers: request.headers(), body }
+    }
+
+    /// `GET`, as it was sent.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// Whether it is GET or HEAD. An answer to HEAD loses its body by itself.
+    #[must_use]
+    pub fn is_get(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
+    }
+
+    /// The path as it was sent, percent-encoded, without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// What follows the `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The value of the first header with this name, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers, 16 at most.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
+    /// The body: 64 KiB at most, and whole. `None` where the client waits to be told to send it
+    /// (`Expect: 100-continue`), which the library cannot do: whatever is answered is final.
+    #[must_use]
+    pub fn body(&self) -> Option<&'a [u8]> {
+        self.body
+    }
+}
+
 /// What decides whether another request can follow on the connection.
-pub(super) struct Framing {
+pub(crate) struct Framing {
     /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body. While the
-    /// library reads one it writes no answer, and loses its place in what follows; nobody who
-    /// asks for a word sends one.
-    pub(super) last: bool,
-    /// It has a body, and the client does not hold it back until it is told to send it (RFC
-    /// 9110, section 10.1.1): the library cannot say `100 Continue`.
-    pub(super) body_follows: bool,
+    /// library reads one it writes no answer.
+    pub(crate) last: bool,
+    length: usize,
+    /// The client holds the body back until it is told to send it (RFC 9110, section 10.1.1).
+    expects: bool,
 }
 
 impl Framing {
@@ -23,9 +85,8 @@ impl Framing {
     /// # Errors
     ///
     /// The answer to a request whose body cannot be told from the next request (RFC 9112,
-    /// section 6.3), or is too long.
-    pub(super) fn of(request: &Request) -> Result<Self, Answer> {
-        let bad = |text| Answer::new(400, "Bad Request", text);
+    /// section 6.3), or is too long. The library panics on a length that is no number.
+    pub(crate) fn of(request: &may_minihttp::Request) -> Result<Self, Answer> {
         let mut options = ConnectionOptions::default();
         let (mut expects, mut length) = (false, ContentLength::default());
         for header in request.headers() {
@@ -33,18 +94,53 @@ impl Framing {
             if is("connection") {
                 options.read(header.value);
             } else if is("content-length") {
-                length.read(header.value).map_err(|_| bad("bad Content-Length"))?;
+                let read = length.read(header.value);
+                read.map_err(|_| Answer::text::<400>("bad Content-Length"))?;
             } else if is("transfer-encoding") {
-                return Err(bad("Transfer-Encoding is not supported here"));
+                return Err(Answer::text::<400>("Transfer-Encoding is not supported here"));
             } else if is("expect") {
                 expects = true;
             }
         }
         let length = length.get().unwrap_or(0);
         if length > limits::BODY {
-            return Err(Answer::new(413, "Content Too Large", limits::BODY_TEXT));
+            return Err(Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT));
         }
-        let (body, is_1_0) = (length > 0, request.version() == 0);
-        Ok(Self { last: body || !options.keep_alive(is_1_0), body_follows: body && !expects })
+        let is_1_0 = request.version() == 0;
+        let last = length > 0 || !options.keep_alive(is_1_0);
+        // limits::BODY fits any usize.
+        Ok(Self { last, length: usize::try_from(length).unwrap_or(0), expects })
+    }
+
+    pub(crate) const fn body_follows(&self) -> bool {
+        self.length > 0 && !self.expects
+    }
+}
+
+/// A request with its body. The head is a copy: the library's is gone once it reads the body.
+pub(crate) struct Whole {
+    method: String,
+    target: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+impl Whole {
+    /// Reads the body, if all of it comes.
+    pub(crate) fn read(request: may_minihttp::Request, framing: &Framing) -> Option<Self> {
+        let copy = |header: &Header| (header.name.to_owned(), header.value.to_owned());
+        let headers = request.headers().iter().map(copy).collect();
+        let (method, target) = (request.method().to_owned(), request.path().to_owned());
+        let mut body = Vec::with_capacity(framing.length);
+        // Framing has made sure that body() does not panic. What it reads ends with the body.
+        let whole = request.body().read_to_end(&mut body).is_ok() && body.len() == framing.length;
+        whole.then_some(Self { method, target, headers, body })
+    }
+
+    pub(crate) fn ask(&self, handler: impl FnOnce(&Request) -> Answer) -> Answer {
+        let headers = self.headers.iter().map(|(name, value)| Header { name, value });
+        let headers: Vec<_> = headers.collect();
+        let (method, target) = (&self.method, &self.target);
+        handler(&Request { method, target, headers: &headers, body: Some(&self.body) })
     }
 }

@@ -1,119 +1,100 @@
-//! What can be done with a connection of the library's: it hands out the number of the
-//! socket, never the socket.
+//! What a leaf does with a connection of the library's, of which it is told the number.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdown};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use chassis::healthcheck;
+use nix::libc;
 use socket2::SockRef;
 
-use chassis::healthcheck;
-
-/// Bytes of answers that the kernel keeps for a client which does not read, as many as Linux
-/// allows everybody (`net.core.wmem_max`); it doubles them for its own part. A third of that
-/// holds what is given before it is looked at again, though each answer takes 1.3 kB there.
+/// Bytes of answers that the kernel keeps for a client, as many as Linux allows everybody
+/// (`net.core.wmem_max`); it doubles them for its own part. What is given in one go fits.
 const SEND_BUFFER: usize = 208 * 1024;
 
-/// Bytes of requests that the kernel keeps, doubled like the others. Where it is full the
-/// library gets to wait, however fast a client sends.
-const RECEIVE_BUFFER: usize = 32 * 1024;
+/// Bytes of requests that the kernel keeps, doubled like the others. The library takes a head of
+/// any length as fast as it comes: the fewer, the slower. With fewer than these, a body of 64 KiB
+/// comes 0.2 s late over loopback.
+const RECEIVE_BUFFER: usize = 24 * 1024;
 
 /// A client that takes nothing for so long is dropped by the kernel.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
-/// Makes sockets of numbers: a second handle on the same socket, which the kernel passes
-/// from one end of a pair to the other (unix(7), `SCM_RIGHTS`), and so checks. For one thread:
-/// two could get each other's.
-pub(super) struct Handles(UnixStream, UnixStream);
+/// The socket of a connection, as long as its [`Connection`](crate::connection::Connection) lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket(BorrowedFd<'static>);
 
-impl Handles {
-    pub(super) fn new() -> io::Result<Self> {
-        let (one, other) = UnixStream::pair()?;
-        Ok(Self(one, other))
+impl Socket {
+    /// `id` is what the library calls a connection: its file descriptor.
+    #[allow(unsafe_code)]
+    pub(crate) fn of(id: usize) -> Self {
+        // The library makes it of a RawFd, which is none below 0.
+        let fd = RawFd::try_from(id).expect("a file descriptor");
+        // SAFETY: the library has just accepted this socket, and closes it after it has dropped
+        // what is made for it: `each_connection_loop` (http_server.rs of 0.1.11, hence the `=` in
+        // Cargo.toml) owns the service and borrows the stream. Nothing keeps the number longer:
+        // Connection's drop takes it from the watch, which uses it under its lock alone.
+        Self(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
-    fn open(&self, fd: RawFd) -> io::Result<OwnedFd> {
-        let rights = [ControlMessage::ScmRights(&[fd])];
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &[IoSlice::new(&[0])],
-            &rights,
-            MsgFlags::MSG_DONTWAIT,
-            None,
-        )?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        recvmsg(&self.1, &mut [IoSliceMut::new(&mut [0])], &mut control, flags)?;
-        let handle = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut handles) => handles.next(),
-            _ => None,
-        });
-        handle.ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn get(&self) -> SockRef<'_> {
+        SockRef::from(&self.0)
     }
 
     /// Bounds what the kernel keeps for the connection, and for how long.
-    pub(super) fn bound(&self, fd: RawFd) -> io::Result<()> {
-        let handle = self.open(fd)?;
-        let socket = SockRef::from(&handle);
+    pub(crate) fn bound(self) -> io::Result<()> {
+        let socket = self.get();
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.set_tcp_user_timeout(Some(READ_LIMIT))
     }
 
-    /// Drops the client: a reset, so that neither end keeps what the other has not taken. The
-    /// library's loop over the connection ends with the next read.
-    pub(super) fn drop_client(&self, fd: RawFd) {
-        if let Ok(handle) = self.open(fd) {
-            // Without it the end takes longer.
-            let _ = SockRef::from(&handle).set_linger(Some(Duration::ZERO));
-        }
-        shut(fd, Shutdown::Both);
+    /// Whether it is the connection of a health check.
+    pub(crate) fn is_check(self) -> bool {
+        let address = self.get().local_addr().ok().and_then(|address| address.as_socket());
+        address.is_some_and(healthcheck::is_check)
     }
 
-    /// Writes the last bytes of a connection. The library can write nothing behind them; its
-    /// loop ends when it tries. A client that has no room for them does not read: it is
-    /// dropped.
-    pub(super) fn finish(&self, fd: RawFd, bytes: &[u8]) {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        if send(fd, bytes, flags) == Ok(bytes.len()) {
-            shut(fd, Shutdown::Write);
-        } else {
-            self.drop_client(fd);
-        }
+    /// Ends its input: the library closes it once it has read what came before, and has written
+    /// what the kernel has room for. It fails if the client is gone already, which is as good.
+    pub(crate) fn end_input(self) {
+        let _ = self.get().shutdown(Shutdown::Read);
+    }
+
+    /// Drops the client: a reset, so that neither end keeps what the other has not taken.
+    pub(crate) fn drop_client(self) {
+        let socket = self.get();
+        // Without it the end takes longer.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        let _ = socket.shutdown(Shutdown::Both);
     }
 
     /// Whether there are bytes that the library has not read.
-    pub(super) fn has_more(&self, fd: RawFd) -> bool {
-        let unread = self.open(fd).and_then(|handle| Ok(rustix::io::ioctl_fionread(&handle)?));
-        unread.is_ok_and(|count| count > 0)
+    pub(crate) fn has_more(self) -> bool {
+        self.get().peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
-    /// Whether it is the connection of a health check.
-    pub(super) fn is_check(&self, fd: RawFd) -> bool {
-        let address = self.open(fd).and_then(|handle| SockRef::from(&handle).local_addr());
-        address.ok().and_then(|address| address.as_socket()).is_some_and(healthcheck::is_check)
-    }
-
-    /// Whether the kernel has room for answers: a third of its buffer.
-    pub(super) fn has_room(&self, fd: RawFd) -> io::Result<bool> {
-        let handle = self.open(fd)?;
-        let room = PollFd::new(handle.as_fd(), PollFlags::POLLOUT);
-        Ok(poll(&mut [room], PollTimeout::ZERO)? > 0)
+    /// Bytes of answers that the client's kernel has taken, ever: `tcpi_bytes_acked` of tcp(7).
+    /// An emulator of another machine does not tell.
+    #[allow(unsafe_code)] // neither nix nor socket2 has this option
+    pub(crate) fn taken(self) -> Option<u64> {
+        /// Words of `struct tcp_info` up to this one.
+        const WORDS: usize = 16;
+        let mut words = [0_u64; WORDS];
+        let size = libc::socklen_t::try_from(size_of_val(&words)).ok()?;
+        let mut length = size;
+        let (fd, level, option) = (self.0.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
+        let start = words.as_mut_ptr().cast();
+        // SAFETY: the kernel writes `length` bytes at most, and says how many.
+        let told = unsafe { libc::getsockopt(fd, level, option, start, &raw mut length) };
+        (told == 0 && length == size).then(|| words[WORDS - 1])
     }
 }
 
-/// Ends its input: what is still to be written gets out.
-pub(super) fn end_input(fd: RawFd) {
-    shut(fd, Shutdown::Read);
-}
-
-fn shut(fd: RawFd, direction: Shutdown) {
-    // Fails if the peer is gone already, which is as good.
-    let _ = shutdown(fd, direction);
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_raw_fd() == other.0.as_raw_fd()
+    }
 }
