@@ -10,7 +10,7 @@ use may_minihttp::{HttpService, Response};
 
 use crate::Shared;
 use crate::answer::Answer;
-use crate::request::{Framing, Request, Whole};
+use crate::request::{self, Framing, Request, Whole};
 use crate::socket::Socket;
 use crate::watch::REQUEST_LIMIT;
 
@@ -62,11 +62,23 @@ impl Connection {
 
     fn take(&mut self, request: may_minihttp::Request, response: &mut Response) {
         let (answer, last) = match Framing::of(&request) {
-            Ok(framing) if framing.body_follows() => {
-                (self.answer_with_body(request, &framing), true)
-            }
-            Ok(framing) => (self.answer(&Request::new(&request, &framing)), framing.last),
             Err(refusal) => (refusal, true),
+            Ok(framing) if !framing.has_body() => {
+                (self.answer(&Request::new(&request, Some(b""))), framing.last)
+            }
+            Ok(framing) if framing.is_too_long() || framing.is_held_back() => {
+                let answer = if framing.is_too_long() {
+                    request::too_long()
+                } else {
+                    self.answer(&Request::new(&request, None))
+                };
+                // The reader takes what has come of it, and then finds the end: left where it is,
+                // the library would take it for a request.
+                self.socket.end_input();
+                drop(request.body());
+                (answer, true)
+            }
+            Ok(framing) => (self.answer_with_body(request, &framing), true),
         };
         // In this order: whatever is given counts.
         let last = self.is_spent(&answer) || last || self.shared.shutdown.begun();

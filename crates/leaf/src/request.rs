@@ -19,11 +19,8 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Without a body, or with one that the client holds back.
-    pub(crate) fn new(request: &'a may_minihttp::Request, framing: &Framing) -> Self {
-        let body = (framing.length == 0).then_some(&b""[..]);
-        let (method, target) = (request.method(), request.path());
-        Self { method, target, headers: request.headers(), body }
+    pub(crate) fn new(request: &'a may_minihttp::Request, body: Option<&'a [u8]>) -> Self {
+        Self { method: request.method(), target: request.path(), headers: request.headers(), body }
     }
 
     /// `GET`, as it was sent.
@@ -74,8 +71,8 @@ pub(crate) struct Framing {
     /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body. While the
     /// library reads one it writes no answer.
     pub(crate) last: bool,
-    length: usize,
-    /// The client holds the body back until it is told to send it (RFC 9110, section 10.1.1).
+    pub(crate) length: usize,
+    /// The client holds a body back until it is told to send it (RFC 9110, section 10.1.1).
     expects: bool,
 }
 
@@ -85,7 +82,7 @@ impl Framing {
     /// # Errors
     ///
     /// The answer to a request whose body cannot be told from the next request (RFC 9112,
-    /// section 6.3), or is too long. The library panics on a length that is no number.
+    /// section 6.3). The library panics on a length that is no number.
     pub(crate) fn of(request: &may_minihttp::Request) -> Result<Self, Answer> {
         let mut options = ConnectionOptions::default();
         let (mut expects, mut length) = (false, ContentLength::default());
@@ -103,18 +100,29 @@ impl Framing {
             }
         }
         let length = length.get().unwrap_or(0);
-        if length > limits::BODY {
-            return Err(Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT));
-        }
         let is_1_0 = request.version() == 0;
         let last = length > 0 || !options.keep_alive(is_1_0);
-        // limits::BODY fits any usize.
-        Ok(Self { last, length: usize::try_from(length).unwrap_or(0), expects })
+        // The library has a usize for it as well, and panics past that.
+        let length = usize::try_from(length).map_err(|_| too_long())?;
+        Ok(Self { last, length, expects })
     }
 
-    pub(crate) const fn body_follows(&self) -> bool {
-        self.length > 0 && !self.expects
+    pub(crate) const fn has_body(&self) -> bool {
+        self.length > 0
     }
+
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.length as u64 > limits::BODY
+    }
+
+    /// Whether the client waits to be told to send the body.
+    pub(crate) const fn is_held_back(&self) -> bool {
+        self.expects
+    }
+}
+
+pub(crate) fn too_long() -> Answer {
+    Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT)
 }
 
 /// A request with its body. The head is a copy: the library's is gone once it reads the body.

