@@ -34,10 +34,9 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
     socket: Socket,
     /// See [`Watch::add`](crate::watch::Watch::add). `None`: refused.
-    progress: Option<Arc<AtomicU32>>,
-    /// Bytes of answers given since the last look.
+    pub(crate) progress: Option<Arc<AtomicU32>>,
+    /// Bytes of answers since the last look, and what the client had taken of all at that.
     given: usize,
-    /// Bytes that the client had taken at the last look.
     taken: Option<u64>,
     /// The answer that ends the connection has been given, or the connection refused.
     ended: bool,
@@ -56,17 +55,13 @@ impl Connection {
         Self { shared, socket, progress, given: 0, taken: None, ended, behind: 0 }
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
-        self.progress.is_none()
-    }
-
     fn take(&mut self, request: may_minihttp::Request, response: &mut Response) {
         let (answer, last) = match Framing::of(&request) {
             Err(refusal) => (refusal, true),
-            Ok(framing) if !framing.has_body() => {
+            Ok(framing) if framing.length == 0 => {
                 (self.answer(&Request::new(&request, Some(b""))), framing.last)
             }
-            Ok(framing) if framing.is_too_long() || framing.is_held_back() => {
+            Ok(framing) if framing.is_too_long() || framing.expects => {
                 let answer = if framing.is_too_long() {
                     request::too_long()
                 } else {

@@ -2,38 +2,27 @@
 //!
 //! greeter faces strangers; a leaf does not. Its own sidecar and its own health check reach it, in
 //! a security group that lets nobody else in (SECURITY.md). `may_minihttp` is the fastest way to
-//! answer those. It has no limits, and its interface gives little hold: a service is made for
-//! each connection, told the number of its socket, and asked once a request. A leaf leaves the
-//! reading and writing to it, and ends the input of a connection behind the last answer. It
-//! keeps nothing in mind of what the library has done, and bounds by what the kernel knows.
-//!
-//! | module | what it is for |
-//! |---|---|
-//! | `request` | what a handler is asked, and where a request ends |
-//! | `answer` | what it answers |
-//! | `connection` | one connection: its answers, and its last one |
-//! | `socket` | what the kernel is told of a connection, and tells |
-//! | `watch` | the limits in number, time and memory |
-//! | `fault` | what a leaf does wrong on purpose |
-//! | `scheduling` | when the kernel lets it run |
+//! answer those. It has no limits, and gives little hold: a service is made for each connection,
+//! told the number of its socket, and asked once a request. A leaf leaves reading and writing to
+//! it, and ends the input of a connection behind the last answer (`connection`). It guesses
+//! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
+//! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
 //!
 //! What the library does not allow, each held by a test of `harness::contract`:
 //!
-//! - More than 16 request headers: the connection is closed without an answer (its
-//!   parser has room for 16). Two Envoys bring about 12; greeter passes on six at most.
-//! - A malformed head: closed without an answer, and so are the requests before it in the
-//!   same read: the library parses it before it writes their answers, then gives up.
+//! - More than 16 request headers: closed without an answer (its parser has room for 16). Two
+//!   Envoys bring about 12; greeter passes on six at most.
+//! - A malformed head, or chunks: closed without an answer, and so are the requests before it in
+//!   the same read: the library parses it before it writes their answers, then gives up.
 //! - HEAD: `Content-Length: 0`. The library derives it from the body, which HEAD has none of.
 //! - A client that half-closes right after its request may get no answer: the library sees
 //!   the end of input before it looks at the input.
-//! - A chunked body cannot be read: 400, and the connection ends. `100 Continue` cannot be
-//!   said: who waits for it gets the answer without it. The connection ends with a body.
+//! - A chunked body: 400. `100 Continue`: who waits for it gets the answer without it.
 //! - Behind the answer that says `Connection: close` come empty 200s, where more requests were
 //!   sent behind the last; behind a thousand of them the client is dropped.
 //! - What the kernel has no room for when the input ends is lost: the library reads before it
 //!   writes the rest. Only a client that does not read what it was given gets so far.
-//! - A head without an end: the service is not asked before it is whole, and the library
-//!   takes all of it. `watch` sees but the memory that goes, and bounds that.
+//! - A head without an end: the library takes all of it, and only `watch` sees the memory go.
 //! - A failed accept (no files are left in the whole system): the library tries again at
 //!   once. Of its own files a leaf never runs out.
 
@@ -61,38 +50,14 @@ mod scheduling;
 mod socket;
 mod watch;
 
-pub use answer::{Answer, Body, ContentType};
+pub use answer::{Answer, JSON, TEXT};
 use connection::Connection;
 use fault::Faults;
 pub use request::Request;
 use watch::Watch;
 
-/// What makes one leaf different from another. Its value holds its settings, and what it keeps.
-///
-/// ```
-/// use chassis::Service;
-/// use chassis::settings::{Env, Invalid};
-/// use leaf::{Answer, Handler, Request, Settings};
-///
-/// struct Farewell;
-///
-/// impl Handler for Farewell {
-///     const NAME: &'static str = "farewell";
-///     const VERSION: &'static str = "1.0.0";
-///     const ABOUT: &'static str = "answers with a farewell";
-///
-///     fn new(_: Env) -> Result<Self, Invalid> {
-///         Ok(Self)
-///     }
-///
-///     fn answer(&self, request: &Request) -> Answer {
-///         if request.is_get() { Answer::line("Goodbye") } else { Answer::get_only() }
-///     }
-/// }
-///
-/// pub const SERVICE: Service<Settings<Farewell>> = leaf::service();
-/// # assert_eq!(SERVICE.name, "farewell");
-/// ```
+/// What makes one leaf different from another: `examples/wishes` is one. Its value holds its
+/// settings, and what it keeps.
 pub trait Handler: Sized + Send + Sync + 'static {
     /// Its name, for the command line and the log.
     const NAME: &'static str;
@@ -103,11 +68,7 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// The variables of its own: a line each for `--help`.
     const VARIABLES: &'static str = "";
 
-    /// Reads its own settings.
-    ///
-    /// # Errors
-    ///
-    /// One is wrong: the start ends with exit code 78.
+    /// Reads its own settings. An error ends the start with exit code 78.
     fn new(env: Env) -> Result<Self, Invalid>;
 
     /// Answers a request, any but those for `/health`.
@@ -179,15 +140,12 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     shutdown.wait();
     log.event("drain", &[]);
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || shared.traffic());
-    // What is still in flight is answered, whoever asks meanwhile.
+    // What is still in flight is answered, whoever asks meanwhile, and written.
     let in_flight = || Traffic { requests: 0, ..shared.traffic() };
-    shutdown::drain(LAST_QUIET, shutdown::LAST_ANSWERS, in_flight);
+    shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
-
-/// At the end of a drain, how long nothing is in flight: time to write the last answers.
-const LAST_QUIET: Duration = Duration::from_millis(20);
 
 /// The library writes a line to standard error for every bad head, panics when it cannot,
 /// and waits when nobody reads them. Nothing of ours goes there once we serve, so from here
@@ -221,8 +179,9 @@ impl Shared {
         // What is refused is no answer that a fault could spoil. And once the drain has begun
         // nothing is held back: it would keep the drain from ending.
         let spoilt = if answer.is_error() { None } else { self.faults.answer() };
-        if !answer.is_error()
-            && let Some(delay) = self.faults.delay().filter(|_| !self.shutdown.begun())
+        if let Some(delay) = self.faults.delay()
+            && !answer.is_error()
+            && !self.shutdown.begun()
         {
             coroutine::sleep(delay);
         }
@@ -249,10 +208,9 @@ fn thread() -> usize {
     OWN.with(|own| ptr::from_ref(own).addr())
 }
 
-/// What the library asks for a service, once a connection.
+/// What the library asks for a service. With a queue of connections, accepting never waits.
 struct Connections {
     shared: Arc<Shared>,
-    /// With a queue of connections, accepting never waits.
     accepted: runtime::Streak,
 }
 
@@ -261,7 +219,7 @@ impl HttpServiceFactory for Connections {
 
     fn new_service(&self, id: usize) -> Connection {
         let connection = Connection::new(self.shared.clone(), id);
-        if connection.is_refused() {
+        if connection.progress.is_none() {
             // One more file that no limit counts: those before are closed meanwhile.
             runtime::give_way();
         } else {

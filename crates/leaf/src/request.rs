@@ -1,5 +1,4 @@
-//! One request: what the handler gets of it, and what its head says about its body and the end of
-//! its connection.
+//! One request: what a handler gets of it, and what decides whether another follows.
 
 use std::io::Read;
 
@@ -18,37 +17,33 @@ pub struct Request<'a> {
     body: Option<&'a [u8]>,
 }
 
+#[allow(clippy::must_use_candidate)] // each is for its value
 impl<'a> Request<'a> {
     pub(crate) fn new(request: &'a may_minihttp::Request, body: Option<&'a [u8]>) -> Self {
         Self { method: request.method(), target: request.path(), headers: request.headers(), body }
     }
 
     /// `GET`, as it was sent.
-    #[must_use]
     pub fn method(&self) -> &'a str {
         self.method
     }
 
     /// Whether it is GET or HEAD. An answer to HEAD loses its body by itself.
-    #[must_use]
     pub fn is_get(&self) -> bool {
         matches!(self.method, "GET" | "HEAD")
     }
 
     /// The path as it was sent, percent-encoded, without the query.
-    #[must_use]
     pub fn path(&self) -> &'a str {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
     /// What follows the `?`.
-    #[must_use]
     pub fn query(&self) -> Option<&'a str> {
         self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// The value of the first header with this name, in any case.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -60,7 +55,6 @@ impl<'a> Request<'a> {
 
     /// The body: 64 KiB at most, and whole. `None` where the client waits to be told to send it
     /// (`Expect: 100-continue`), which the library cannot do: whatever is answered is final.
-    #[must_use]
     pub fn body(&self) -> Option<&'a [u8]> {
         self.body
     }
@@ -73,16 +67,12 @@ pub(crate) struct Framing {
     pub(crate) last: bool,
     pub(crate) length: usize,
     /// The client holds a body back until it is told to send it (RFC 9110, section 10.1.1).
-    expects: bool,
+    pub(crate) expects: bool,
 }
 
 impl Framing {
-    /// Reads it from the head.
-    ///
-    /// # Errors
-    ///
-    /// The answer to a request whose body cannot be told from the next request (RFC 9112,
-    /// section 6.3). The library panics on a length that is no number.
+    /// Reads it from the head. The error answers a request whose body cannot be told from the next
+    /// request (RFC 9112, section 6.3). The library panics on a length that is no number.
     pub(crate) fn of(request: &may_minihttp::Request) -> Result<Self, Answer> {
         let mut options = ConnectionOptions::default();
         let (mut expects, mut length) = (false, ContentLength::default());
@@ -107,17 +97,8 @@ impl Framing {
         Ok(Self { last, length, expects })
     }
 
-    pub(crate) const fn has_body(&self) -> bool {
-        self.length > 0
-    }
-
     pub(crate) fn is_too_long(&self) -> bool {
         self.length as u64 > limits::BODY
-    }
-
-    /// Whether the client waits to be told to send the body.
-    pub(crate) const fn is_held_back(&self) -> bool {
-        self.expects
     }
 }
 

@@ -34,8 +34,8 @@ impl Socket {
         let fd = RawFd::try_from(id).expect("a file descriptor");
         // SAFETY: the library has just accepted this socket, and closes it after it has dropped
         // what is made for it: `each_connection_loop` (http_server.rs of 0.1.11, hence the `=` in
-        // Cargo.toml) owns the service and borrows the stream. Nothing keeps the number longer:
-        // Connection's drop takes it from the watch, which uses it under its lock alone.
+        // Cargo.toml) owns the service and borrows the stream. Connection's drop takes the number
+        // from the watch, which uses it under its lock alone.
         Self(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 

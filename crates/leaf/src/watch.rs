@@ -13,12 +13,11 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::socket::Socket;
 
-/// Connections at a time: one greeter has 1,024 calls at most, and a task's sidecar needs
-/// a handful.
+/// Connections at a time: one greeter has 1,024 calls at most, a sidecar needs a handful.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Files that are no connections: a dozen of the process's own, and the health checks'. Of those
-/// that are refused each listener has two at most.
+/// Files for others: a dozen of the process's own, the health checks', and two of each listener's
+/// that are refused.
 const OTHER_FILES: usize = 40;
 
 /// Connections over that for health checks, which ask one at a time: a leaf that is full is
@@ -28,8 +27,7 @@ const CHECKS: usize = 4;
 /// How often the connections are looked at, while there are any: a head without an end brings
 /// 30 MiB meanwhile. More often would be felt in what an idle leaf costs.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// The same once more than so many KiB of memory are taken: it may be about to grow fast.
+/// The same once so many KiB are taken: it may be about to grow fast.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
 const MUCH_MEMORY: usize = 16 * 1024;
 
@@ -45,11 +43,10 @@ const IDLE_LIMIT: Duration = Duration::from_mins(6);
 const MEMORY: usize = 16 * 1024;
 const MEMORY_EACH: usize = 96;
 
-/// All open connections of a leaf.
+/// All open connections of a leaf, and the most since memory was given back.
 pub(crate) struct Watch {
     open: Arc<Mutex<Vec<Watched>>>,
     most: usize,
-    /// The most that were open since memory was given back.
     peak: AtomicUsize,
     watcher: Coroutine,
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chassis::Service;
 use chassis::settings::{self, Env, Invalid};
-use leaf::{Answer, ContentType, Handler, Request, Settings};
+use leaf::{Answer, Handler, JSON, Request, Settings};
 use serde::{Deserialize, Serialize};
 
 /// What its `main` and the tests start.
@@ -103,8 +103,8 @@ impl Wishes {
 }
 
 fn json<const STATUS: u16>(value: &impl Serialize) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(body) => Answer::new::<STATUS>(ContentType::JSON, body),
+    match serde_json::to_string(value) {
+        Ok(body) => Answer::new::<STATUS>(JSON, body),
         Err(error) => Answer::text::<500>(format!("cannot write JSON: {error}")),
     }
 }
