@@ -8,23 +8,7 @@
 //! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
 //! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
 //!
-//! What the library does not allow, each held by a test of `harness::contract`:
-//!
-//! - More than 16 request headers: closed without an answer (its parser has room for 16). Two
-//!   Envoys bring about 12; greeter passes on six at most.
-//! - A malformed head, or chunks: closed without an answer, and so are the requests before it in
-//!   the same read: the library parses it before it writes their answers, then gives up.
-//! - HEAD: `Content-Length: 0`. The library derives it from the body, which HEAD has none of.
-//! - A client that half-closes right after its request may get no answer: the library sees
-//!   the end of input before it looks at the input.
-//! - A chunked body: 400. `100 Continue`: who waits for it gets the answer without it.
-//! - Behind the answer that says `Connection: close` come empty 200s, where more requests were
-//!   sent behind the last; behind a thousand of them the client is dropped.
-//! - What the kernel has no room for when the input ends is lost: the library reads before it
-//!   writes the rest. Only a client that does not read what it was given gets so far.
-//! - A head without an end: the library takes all of it, and only `watch` sees the memory go.
-//! - A failed accept (no files are left in the whole system): the library tries again at
-//!   once. Of its own files a leaf never runs out.
+//! What the library does not allow is in docs/http.md, each row held by a test.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -108,9 +92,7 @@ pub const fn service<H: Handler>() -> Service<Settings<H>> {
     }
 }
 
-/// Serves until `shutdown` has drained it.
-///
-/// The library cannot be told to stop listening: its listeners end with the process.
+/// Serves until `shutdown` has drained it. The library's listeners end with the process.
 fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     // First: threads take after the one that starts them.
     scheduling::wait_for_a_turn();
@@ -131,7 +113,10 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
             let accepted = runtime::Streak::default();
             Connections { shared: shared.clone(), accepted }.start(port.share()?)?;
         }
-        silence_the_library()?;
+        // The library writes a line to standard error for every bad head, panics when it cannot,
+        // and waits when nobody reads them. From here on it is a file open for reading: each write
+        // fails with EBADF, which std takes for a closed standard error and ignores.
+        dup2_stderr(File::open("/")?)?;
         Ok(shared)
     })?;
     let start: [(&str, &dyn Display); 3] =
@@ -145,14 +130,6 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
-}
-
-/// The library writes a line to standard error for every bad head, panics when it cannot,
-/// and waits when nobody reads them. Nothing of ours goes there once we serve, so from here
-/// on it is a file open for reading: each write fails with EBADF, which std takes for a
-/// closed standard error and ignores.
-fn silence_the_library() -> io::Result<()> {
-    Ok(dup2_stderr(File::open("/")?)?)
 }
 
 /// What all connections share.
