@@ -3,8 +3,8 @@
 use std::fmt;
 
 use application::{SERVICES, Service};
-use chassis::leaf::check_fault;
 use chassis::settings::{self, Invalid};
+use leaf::check_fault;
 use serde::{Serialize, Serializer};
 
 use crate::shown;

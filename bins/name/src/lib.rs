@@ -3,19 +3,29 @@
 mod names;
 
 use chassis::Service;
-use chassis::leaf::{self, Leaf, Settings};
+use chassis::settings::{Env, Invalid};
+use leaf::{Answer, Handler, Request, Settings};
 
 /// What its `main`, the mesh and the tests start.
-pub const SERVICE: Service<Settings> = leaf::service::<Words>();
+pub const SERVICE: Service<Settings<Name>> = leaf::service();
 
-struct Words;
+/// It has no settings of its own.
+#[derive(Debug)]
+pub struct Name;
 
-impl Leaf for Words {
+impl Handler for Name {
     const NAME: &'static str = "name";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const ABOUT: &'static str = "answers with a random first name";
 
-    fn pick() -> &'static str {
-        names::get(fastrand::usize(..names::COUNT))
+    fn new(_: Env) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        if !request.is_get() {
+            return Answer::get_only();
+        }
+        Answer::line(names::get(fastrand::usize(..names::COUNT)))
     }
 }

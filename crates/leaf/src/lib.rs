@@ -1,0 +1,208 @@
+//! A leaf: a service that answers from memory, on `may_minihttp`.
+//!
+//! greeter faces strangers; a leaf does not. Its own sidecar and its own health check reach it, in
+//! a security group that lets nobody else in (SECURITY.md). `may_minihttp` is the fastest way to
+//! answer those. It has no limits, and gives little hold: a service is made for each connection,
+//! told the number of its socket, and asked once a request. A leaf leaves reading and writing to
+//! it, and ends the input of a connection behind the last answer (`connection`). It guesses
+//! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
+//! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
+//!
+//! What the library does not allow is in docs/http.md, each row held by a test.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use chassis::log::Log;
+use chassis::settings::{self, Env, Invalid};
+use chassis::shutdown::{self, Shutdown, Traffic};
+use chassis::{Port, Service, port, runtime};
+use may::coroutine;
+use may_minihttp::HttpServiceFactory;
+use nix::unistd::dup2_stderr;
+
+mod answer;
+mod connection;
+mod fault;
+mod request;
+mod scheduling;
+mod socket;
+mod watch;
+
+pub use answer::{Answer, JSON, TEXT};
+use connection::Connection;
+use fault::Faults;
+pub use fault::check_fault;
+pub use request::Request;
+use watch::Watch;
+
+/// What makes one leaf different from another: `examples/wishes` is one. Its value holds its
+/// settings, and what it keeps.
+pub trait Handler: Sized + Send + Sync + 'static {
+    /// Its name, for the command line and the log.
+    const NAME: &'static str;
+    /// Its version: `env!("CARGO_PKG_VERSION")`.
+    const VERSION: &'static str;
+    /// One line for `--help`.
+    const ABOUT: &'static str;
+    /// The variables of its own: a line each for `--help`.
+    const VARIABLES: &'static str = "";
+
+    /// Reads its own settings. An error ends the start with exit code 78.
+    fn new(env: Env) -> Result<Self, Invalid>;
+
+    /// Answers a request, any but those for `/health`.
+    ///
+    /// All connections share one thread. Whatever blocks it, a lock that is held for long, a
+    /// blocking socket, a file, holds all of them up; waiting with `may` holds up this one, for
+    /// 10 s at most. The stack has 128 KiB. A panic ends the process.
+    fn answer(&self, request: &Request) -> Answer;
+}
+
+/// What can be set.
+#[derive(Debug)]
+pub struct Settings<H> {
+    /// Who answers say they come from.
+    host: String,
+    faults: Faults,
+    handler: H,
+}
+
+impl<H: Handler> Settings<H> {
+    fn read(env: Env) -> Result<Self, Invalid> {
+        let (host, faults) = (settings::host(env)?, Faults::read(env)?);
+        Ok(Self { host, faults, handler: H::new(env)? })
+    }
+}
+
+/// The service that answers as the handler does, and on `/health`.
+#[must_use]
+pub const fn service<H: Handler>() -> Service<Settings<H>> {
+    Service {
+        name: H::NAME,
+        version: H::VERSION,
+        about: H::ABOUT,
+        variables: || [H::VARIABLES, fault::HELP].concat(),
+        settings: Settings::read,
+        run: run::<H>,
+    }
+}
+
+/// Serves until `shutdown` has drained it. The library's listeners end with the process.
+fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
+    // First: threads take after the one that starts them.
+    scheduling::wait_for_a_turn();
+    let log = Log::new(H::NAME);
+    let address = port::addresses(&ports);
+    let Settings { host, faults, handler } = settings;
+    let shared = runtime::start(|| {
+        let shared = Arc::new(Shared {
+            handler: Box::new(move |request| handler.answer(request)),
+            host: format!(" ({host})").into(),
+            faults,
+            requests: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            shutdown: shutdown.clone(),
+            watch: Watch::start(),
+        });
+        for port in &ports {
+            let accepted = runtime::Streak::default();
+            Connections { shared: shared.clone(), accepted }.start(port.share()?)?;
+        }
+        // The library writes a line to standard error for every bad head, panics when it cannot,
+        // and waits when nobody reads them. From here on it is a file open for reading: each write
+        // fails with EBADF, which std takes for a closed standard error and ignores.
+        dup2_stderr(File::open("/")?)?;
+        Ok(shared)
+    })?;
+    let start: [(&str, &dyn Display); 3] =
+        [("version", &H::VERSION), ("address", &address), ("fault", &shared.faults)];
+    log.event("start", if shared.faults.any() { &start } else { &start[..2] });
+    shutdown.wait();
+    log.event("drain", &[]);
+    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || shared.traffic());
+    // What is still in flight is answered, whoever asks meanwhile, and written.
+    let in_flight = || Traffic { requests: 0, ..shared.traffic() };
+    shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
+    log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
+    Ok(())
+}
+
+/// What all connections share.
+struct Shared {
+    handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
+    /// ` (host)`: what follows a line.
+    host: Box<str>,
+    faults: Faults,
+    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
+    requests: AtomicU64,
+    /// Those of them that are not answered.
+    in_flight: AtomicUsize,
+    shutdown: Shutdown,
+    watch: Watch,
+}
+
+impl Shared {
+    /// The handler's answer, or what a fault makes of it.
+    fn ask(&self, request: &Request) -> Answer {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        let worker = thread();
+        let answer = (self.handler)(request);
+        // What is refused is no answer that a fault could spoil. And once the drain has begun
+        // nothing is held back: it would keep the drain from ending.
+        let spoilt = if answer.is_error() { None } else { self.faults.answer() };
+        if let Some(delay) = self.faults.delay()
+            && !answer.is_error()
+            && !self.shutdown.begun()
+        {
+            coroutine::sleep(delay);
+        }
+        if thread() != worker {
+            // From the thread of may's timers, where a wait ends, back to the worker's. To give
+            // way would not do: this one could be let go on before it has left its thread.
+            coroutine::yield_now();
+        }
+        self.in_flight.fetch_sub(1, Relaxed);
+        spoilt.unwrap_or(answer)
+    }
+
+    fn traffic(&self) -> Traffic {
+        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
+        Traffic { requests, in_flight }
+    }
+}
+
+/// Tells this thread from others: where it has a value of its own. Not inlined, for the compiler
+/// would take a function to stay on its thread.
+#[inline(never)]
+fn thread() -> usize {
+    thread_local!(static OWN: u8 = const { 0 });
+    OWN.with(|own| ptr::from_ref(own).addr())
+}
+
+/// What the library asks for a service. With a queue of connections, accepting never waits.
+struct Connections {
+    shared: Arc<Shared>,
+    accepted: runtime::Streak,
+}
+
+impl HttpServiceFactory for Connections {
+    type Service = Connection;
+
+    fn new_service(&self, id: usize) -> Connection {
+        let connection = Connection::new(self.shared.clone(), id);
+        if connection.progress.is_none() {
+            // One more file that no limit counts: those before are closed meanwhile.
+            runtime::give_way();
+        } else {
+            self.accepted.count();
+        }
+        connection
+    }
+}

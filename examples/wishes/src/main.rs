@@ -1,0 +1,7 @@
+//! The `wishes` service's binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chassis::cli::main(&wishes::SERVICE)
+}
