@@ -28,8 +28,8 @@ use crate::about::LOG;
 use crate::answer::{Content, answer};
 use crate::edge::Edge;
 use crate::limits::{self, Limits};
+use crate::request_info::{RequestInfo, Target};
 use crate::traffic::Counters;
-use crate::wanted::{Target, Wanted};
 
 /// What all connections share.
 pub(crate) struct Clients {
@@ -72,7 +72,7 @@ enum Stop {
     /// With nothing more to say.
     Idle,
     /// The client does not read what it is told.
-    Deaf,
+    NotReading,
     /// Nobody is there.
     Gone,
 }
@@ -131,7 +131,7 @@ struct Connection<'a> {
     input: Buffer,
     /// The room for the heads of answers.
     head: Vec<u8>,
-    requests: Requests<Wanted>,
+    requests: Requests<RequestInfo>,
     /// What the deadline is for, while one is set for input.
     awaited: Option<Awaited>,
     /// Nothing has come yet.
@@ -165,7 +165,7 @@ impl<'a> Connection<'a> {
                 }
                 Next::Head => {
                     in_flight = self.requests.head().map(|request| {
-                        let is_check = request.kept.target == Target::Health;
+                        let is_check = request.info.target == Target::Health;
                         self.clients.counters.receive(is_check)
                     });
                     self.let_continue()?;
@@ -209,11 +209,11 @@ impl<'a> Connection<'a> {
     }
 
     /// Answers a request. Says whether another may follow.
-    fn answer(&mut self, request: Request<Wanted>) -> Result<bool, Stop> {
+    fn answer(&mut self, request: Request<RequestInfo>) -> Result<bool, Stop> {
         let (head_only, is_1_0) = (request.method == Method::Head, request.is_1_0);
         let keep_alive = request.keep_alive;
         let answer = self.clients.edge.answer(request);
-        // Asked now: the drain may have begun while the answer was made.
+        // CallState now: the drain may have begun while the answer was made.
         let persistence = match keep_alive && !self.clients.shutdown.begun() {
             false => Persistence::Close,
             true if is_1_0 => Persistence::KeepAlive,
@@ -244,7 +244,7 @@ impl<'a> Connection<'a> {
         self.awaited = None;
         self.socket.set_deadline(self.clients.limits.send);
         self.socket.write_all_of(parts).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => Stop::Deaf,
+            io::ErrorKind::TimedOut => Stop::NotReading,
             _ => Stop::Gone,
         })
     }
@@ -261,7 +261,7 @@ impl<'a> Connection<'a> {
         }
         match why {
             Ok(()) | Err(Stop::Idle) => self.close(),
-            Err(Stop::Deaf) => self.socket.reset(),
+            Err(Stop::NotReading) => self.socket.reset(),
             Err(Stop::Refused(_) | Stop::Gone) => {}
         }
     }
@@ -299,7 +299,7 @@ mod tests {
     /// much time for those as for an answer.
     #[test]
     fn a_client_that_cannot_be_told_to_continue_is_dropped() {
-        chassis::runtime::init().unwrap();
+        net::runtime::init().unwrap();
         let (long, short) = (Duration::from_hours(1), Duration::from_millis(50));
         let settings = Settings {
             host: "greeter-1".to_owned(),

@@ -10,9 +10,9 @@ use net::Deadlines;
 use crate::answer::{Content, answer, plain};
 use crate::form::Form;
 use crate::greeting::Greeting;
+use crate::request_info::{RequestInfo, Target};
 use crate::settings::{Leaf, Settings};
 use crate::upstream::{Call, Upstream};
-use crate::wanted::{Target, Wanted};
 use crate::{json, page};
 
 /// The leaves, and who it is that greets.
@@ -34,9 +34,9 @@ impl Edge {
     }
 
     /// Answers a request whose body has been read.
-    pub(crate) fn answer(&self, request: Request<Wanted>) -> Answer {
-        let wanted = request.kept;
-        match (request.method, wanted.target, wanted.form) {
+    pub(crate) fn answer(&self, request: Request<RequestInfo>) -> Answer {
+        let info = request.info;
+        match (request.method, info.target, info.form) {
             (Method::Options, ..) => plain(Status::NoContent, ""),
             (Method::Other, ..) => {
                 plain(Status::MethodNotAllowed, "method not allowed: GET, HEAD or OPTIONS")
@@ -47,11 +47,11 @@ impl Edge {
             (_, Target::Health, _) => plain(Status::Ok, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
-                let greeting = self.greet(&wanted.passed_on, false);
+                let greeting = self.greet(&info.passed_on, false);
                 answer(greeting.status(), Content::TEXT, greeting.text(&self.host).into_bytes())
             }
             (_, Target::Greeting, Form::Json) => {
-                let greeting = self.greet(&wanted.passed_on, true);
+                let greeting = self.greet(&info.passed_on, true);
                 let object = json::greeting(&self.host, &greeting);
                 answer(greeting.status(), Content::JSON, object.into_bytes())
             }
@@ -59,12 +59,12 @@ impl Edge {
     }
 
     /// Asks all leaves at the same time, and passes these header lines on. `timed` is whether
-    /// the time of each is wanted.
+    /// the time of each is info.
     fn greet(&self, passed_on: &[u8], timed: bool) -> Greeting {
         let start = Instant::now();
         let asked = self.upstreams.iter().map(|upstream| upstream.ask(passed_on, start));
         // All are asked before the first is waited for.
         let calls: Vec<Call> = asked.collect();
-        Greeting { said: calls.into_iter().map(|call| call.answer(timed)).collect(), start }
+        Greeting { outcomes: calls.into_iter().map(|call| call.answer(timed)).collect(), start }
     }
 }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use http1::Status;
 
-use crate::upstream::{Failure, Said};
+use crate::upstream::{Failure, Outcome};
 
 /// What came of asking all of them, in the order of the greeting.
 #[derive(Debug)]
 pub(crate) struct Greeting {
-    pub(crate) said: Vec<Said>,
+    pub(crate) outcomes: Vec<Outcome>,
     /// When they were asked.
     pub(crate) start: Instant,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Greeting {
 impl Greeting {
     /// The first failure, which is the one that the client is told.
     pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.said.iter().find_map(|said| said.line.as_ref().err())
+        self.outcomes.iter().find_map(|outcome| outcome.line.as_ref().err())
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -29,7 +29,7 @@ impl Greeting {
         // Long enough for most.
         let mut text = String::with_capacity(128);
         text.extend(["From ", host, ":"]);
-        for Said { line, .. } in &self.said {
+        for Outcome { line, .. } in &self.outcomes {
             match line {
                 Ok(line) => text.extend([" ", line]),
                 Err(failure) => return failure.to_string(),

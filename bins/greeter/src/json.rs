@@ -7,14 +7,14 @@ use chassis::log::Escaped;
 
 use crate::greeting::Greeting;
 use crate::upstream::Failure;
-use crate::upstream::Said;
+use crate::upstream::Outcome;
 
 /// Who was asked, what each said or why it did not, and the microseconds until then.
 pub(crate) fn greeting(host: &str, greeting: &Greeting) -> String {
     // Long enough for most.
     let mut out = String::with_capacity(384);
     put(&mut out, r#"{"from":"#, Some(host));
-    for Said { service, line, elapsed } in &greeting.said {
+    for Outcome { service, line, elapsed } in &greeting.outcomes {
         // Its name is an identifier.
         out.extend([",\"", service]);
         match line {
@@ -79,15 +79,17 @@ mod tests {
 
     fn parsed(host: &str, lines: [(&'static str, Result<&str, Failure>); 2]) -> Value {
         let elapsed = Duration::from_micros(7);
-        let said = |(service, line): (_, Result<&str, _>)| Said {
+        let outcome = |(service, line): (_, Result<&str, _>)| Outcome {
             service,
             line: line.map(str::to_owned),
             elapsed,
         };
-        let said = lines.map(said).into();
-        let mut value: Value =
-            serde_json::from_str(&super::greeting(host, &Greeting { said, start: Instant::now() }))
-                .unwrap();
+        let outcomes = lines.map(outcome).into();
+        let mut value: Value = serde_json::from_str(&super::greeting(
+            host,
+            &Greeting { outcomes, start: Instant::now() },
+        ))
+        .unwrap();
         assert!(value["elapsed_us"].take().is_u64());
         value
     }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `server` | accepting connections, up to a limit |
 //! | `connection` | one connection: requests in, answers out, in order |
-//! | `wanted` | what is kept of a request's head: the target, the form, what is passed on |
+//! | `request_info` | what is kept of a request's head: the target, the form, what is passed on |
 //! | `form` | which form of a greeting the client prefers |
 //! | `edge` | which request gets which answer |
 //! | `answer` | the headers that answers have |
@@ -45,11 +45,11 @@ pub mod limits;
 mod line;
 mod page;
 mod pool;
+mod request_info;
 mod server;
 mod settings;
 mod traffic;
 mod upstream;
-mod wanted;
 
 pub use limits::Limits;
 pub use settings::{Leaf, Settings};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use chassis::runtime::Streak;
 use may::go;
+use net::runtime::CoopBudget;
 use net::{Deadlines, Socket};
 
 use crate::limits;
@@ -20,8 +20,8 @@ pub(crate) struct Pool {
 struct State {
     /// In the order of their last use. The last one back goes first, so that those which are not
     /// needed stay in front.
-    kept: VecDeque<Pooled>,
-    /// A coroutine closes those that nobody uses. There is none while none are kept.
+    idle: VecDeque<Pooled>,
+    /// A coroutine closes those that nobody uses. There is none while none are idle.
     swept: bool,
 }
 
@@ -51,24 +51,24 @@ impl Pool {
         Arc::new(Self { deadlines, state: Mutex::default() })
     }
 
-    /// A kept connection, unless all are too old, dead, or have something to say that nobody
+    /// A pooled connection, unless all are too old, dead, or have something to say that nobody
     /// asked for. (What comes between this look and the request is taken for the answer to it:
     /// no client of HTTP/1.1 can tell the two apart.)
     pub(crate) fn take(&self, now: Instant) -> Option<Pooled> {
         loop {
-            let connection = self.state().kept.pop_back()?;
+            let connection = self.state().idle.pop_back()?;
             if !connection.is_old(now) && connection.socket.is_silent() {
                 return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection that has no call any more.
-    pub(crate) fn keep(self: &Arc<Self>, mut connection: Pooled) {
+    /// Takes back a connection that has no call any more.
+    pub(crate) fn put(self: &Arc<Self>, mut connection: Pooled) {
         connection.socket.clear_deadline();
         connection.used = Instant::now();
         let mut state = self.state();
-        state.kept.push_back(connection);
+        state.idle.push_back(connection);
         if !std::mem::replace(&mut state.swept, true) {
             let this = self.clone();
             go!(move || this.sweep());
@@ -77,24 +77,24 @@ impl Pool {
 
     /// Closes all of them.
     pub(crate) fn clear(&self) {
-        self.state().kept.clear();
+        self.state().idle.clear();
     }
 
     /// Closes those that nobody has used for [`limits::UNUSED`], as long as there are any.
     fn sweep(&self) {
-        let in_a_row = Streak::default();
+        let budget = CoopBudget::default();
         loop {
             let mut state = self.state();
-            let Some(first) = state.kept.front() else {
+            let Some(first) = state.idle.front() else {
                 state.swept = false;
                 return;
             };
             let left = (first.used + limits::UNUSED).saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let unused = state.kept.pop_front();
+                let unused = state.idle.pop_front();
                 drop(state);
                 drop(unused);
-                in_a_row.count();
+                budget.spend();
             } else {
                 drop(state);
                 self.deadlines.sleep(left);

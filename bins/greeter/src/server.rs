@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chassis::log::Limited;
 use chassis::memory::Tide;
-use chassis::{Port, Shutdown, healthcheck, port, runtime, shutdown};
+use chassis::{Port, Shutdown, healthcheck, port, shutdown};
 use may::go;
-use net::{Deadlines, Listener, Places, Socket};
+use net::{Deadlines, Listener, Semaphore, Socket, runtime};
 
 use crate::about::{LOG, VERSION};
 use crate::connection::{self, Clients};
@@ -48,10 +48,10 @@ fn begin(
     let server = Arc::new(Server {
         clients: clients.clone(),
         deadlines,
-        served: Places::new(settings.max_connections),
+        served: Semaphore::new(settings.max_connections),
         memory: Tide::default(),
-        turned_away: Places::new(limits::TURNED_AWAY),
-        checks: Places::new(limits::CHECKS),
+        turned_away: Semaphore::new(limits::TURNED_AWAY),
+        checks: Semaphore::new(limits::CHECKS),
         accept_failed: Limited::new(),
     });
     let listeners = ports
@@ -68,11 +68,11 @@ fn begin(
 struct Server {
     clients: Arc<Clients>,
     deadlines: Deadlines,
-    served: Arc<Places>,
+    served: Arc<Semaphore>,
     /// What those who are served take.
     memory: Tide,
-    turned_away: Arc<Places>,
-    checks: Arc<Places>,
+    turned_away: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
     accept_failed: Limited,
 }
 
@@ -86,21 +86,21 @@ impl Server {
 
     fn start(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
         let is_check = || stream.local_addr().is_ok_and(healthcheck::is_check);
-        let (place, serve): (_, fn(_, &_)) = if let Some(place) = self.served.take() {
-            (place, connection::serve)
-        } else if let Some(place) = self.checks.take().filter(|_| is_check()) {
-            (place, connection::serve)
-        } else if let Some(place) = self.turned_away.take() {
-            (place, connection::turn_away)
+        let (permit, serve): (_, fn(_, &_)) = if let Some(permit) = self.served.try_acquire() {
+            (permit, connection::serve)
+        } else if let Some(permit) = self.checks.try_acquire().filter(|_| is_check()) {
+            (permit, connection::serve)
+        } else if let Some(permit) = self.turned_away.try_acquire() {
+            (permit, connection::turn_away)
         } else {
             return Ok(());
         };
         let (socket, server) = (Socket::new(stream, &self.deadlines)?, self.clone());
-        self.memory.rises_to(self.served.taken());
+        self.memory.rises_to(self.served.acquired());
         go!(move || {
             serve(socket, &server.clients);
-            drop(place);
-            server.memory.falls_to(server.served.taken());
+            drop(permit);
+            server.memory.falls_to(server.served.acquired());
         });
         Ok(())
     }

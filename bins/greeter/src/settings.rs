@@ -8,8 +8,8 @@ use http::Uri;
 use http1::{Next, Requests};
 
 use crate::limits::{self, Limits};
+use crate::request_info::RequestInfo;
 use crate::upstream;
-use crate::wanted::Wanted;
 
 /// The settings of one greeter.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ fn leaf(env: Env, service: &Service) -> Result<Leaf, Invalid> {
 /// Whether a request to this URL is one that greeter itself would answer: what it refuses, a leaf
 /// may refuse or understand in another way.
 fn is_one_we_would_take(url: &Uri) -> bool {
-    let mut requests = Requests::<Wanted>::default();
+    let mut requests = Requests::<RequestInfo>::default();
     let request = upstream::head(url) + "\r\n";
     matches!(requests.advance(request.as_bytes()), Ok((_, Next::Head)))
 }

@@ -16,7 +16,7 @@ use http1::Status;
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
-use net::{Buffer, ConnectError, Connector, Deadlines, Place, Places, Resolver};
+use net::{Buffer, ConnectError, Connector, Deadlines, Permit, Resolver, Semaphore};
 
 use crate::about::{LOG, USER_AGENT};
 use crate::limits;
@@ -43,7 +43,7 @@ impl fmt::Display for Failure {
 
 /// What came of a call.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Outcome {
     /// The leaf that was called.
     pub(crate) service: &'static str,
     pub(crate) line: Result<String, Failure>,
@@ -61,8 +61,8 @@ pub(crate) struct Upstream {
     /// See [`head`].
     head: Box<[u8]>,
     connector: Connector,
-    kept: Arc<Pool>,
-    calls: Arc<Places>,
+    pool: Arc<Pool>,
+    calls: Arc<Semaphore>,
     failed: Limited,
 }
 
@@ -85,8 +85,8 @@ impl Upstream {
             connector,
             head: head(&url).into_bytes().into(),
             url,
-            kept: Pool::new(deadlines),
-            calls: Places::new(limits::CALLS),
+            pool: Pool::new(deadlines),
+            calls: Semaphore::new(limits::CALLS),
             failed: Limited::new(),
         })
     }
@@ -95,29 +95,29 @@ impl Upstream {
     /// coroutine makes one. These header lines are passed on; `start` is when the greeting
     /// began.
     pub(crate) fn ask(self: &Arc<Self>, passed_on: &[u8], start: Instant) -> Call {
-        let place = self.calls.take();
+        let permit = self.calls.try_acquire();
         let request = [&*self.head, passed_on, b"\r\n"].concat();
         let end = start + limits::BUDGET;
-        let state = if place.is_none() {
-            Asked::Not(CallError::TooMany)
-        } else if let Some(connection) = self.send_kept(&request, start, end) {
-            Asked::Kept(connection, request)
+        let state = if permit.is_none() {
+            CallState::Refused(CallError::TooMany)
+        } else if let Some(connection) = self.send_on_pooled(&request, start, end) {
+            CallState::Pooled(connection, request)
         } else {
             let this = self.clone();
-            Asked::Anew(go!(move || Answered::now(this.call_anew(&request, end))))
+            CallState::Connecting(go!(move || Answered::now(this.call_on_new(&request, end))))
         };
-        Call { upstream: self.clone(), _place: place, start, end, state }
+        Call { upstream: self.clone(), _permit: permit, start, end, state }
     }
 
-    /// A kept connection on which the request was sent, if one takes it.
-    fn send_kept(&self, request: &[u8], now: Instant, end: Instant) -> Option<Pooled> {
-        let connection = self.kept.take(now)?;
+    /// A pooled connection on which the request was sent, if one takes it.
+    fn send_on_pooled(&self, request: &[u8], now: Instant, end: Instant) -> Option<Pooled> {
+        let connection = self.pool.take(now)?;
         connection.socket.set_deadline_at(end);
         connection.socket.write_all(request).is_ok().then_some(connection)
     }
 
     /// A whole call on a new connection.
-    fn call_anew(&self, request: &[u8], end: Instant) -> Result<String, CallError> {
+    fn call_on_new(&self, request: &[u8], end: Instant) -> Result<String, CallError> {
         let socket = self.connector.connect(end)?;
         socket.set_deadline_at(end);
         socket.write_all(request).map_err(CallError::Send)?;
@@ -136,7 +136,7 @@ impl Upstream {
                 Ok(_) => {
                     answered = true;
                     let used = match reader.advance(input.unused()) {
-                        // A kept connection for which it had waited long enough, just then.
+                        // A pooled connection for which it had waited long enough, just then.
                         Err(reply::Error::Status(REQUEST_TIMEOUT)) if may_be_dead => {
                             return Err(CallError::Stale(ErrorKind::ConnectionAborted.into()));
                         }
@@ -150,7 +150,7 @@ impl Upstream {
             let is_gone = net::is_gone(&error);
             if is_gone {
                 // So are its other connections.
-                self.kept.clear();
+                self.pool.clear();
             }
             let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
             let stale = may_be_dead && !answered && is_dead;
@@ -158,7 +158,7 @@ impl Upstream {
         }
         // A connection with unread bytes is not used again.
         if reader.keeps_alive() && input.unused().is_empty() {
-            self.kept.keep(connection);
+            self.pool.put(connection);
         }
         line(reader.into_content()).map_err(CallError::Line)
     }
@@ -176,20 +176,20 @@ impl Upstream {
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
     /// Counted until it is answered.
-    _place: Option<Place>,
+    _permit: Option<Permit>,
     start: Instant,
     /// When its time is over.
     end: Instant,
-    state: Asked,
+    state: CallState,
 }
 
 /// How the leaf was asked.
-enum Asked {
-    Not(CallError),
-    /// On a connection that was kept; the request, should it have died.
-    Kept(Pooled, Vec<u8>),
+enum CallState {
+    Refused(CallError),
+    /// On a pooled connection; the request, should it have died.
+    Pooled(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Anew(JoinHandle<Answered>),
+    Connecting(JoinHandle<Answered>),
 }
 
 /// How a call ended, and when.
@@ -207,24 +207,24 @@ impl Answered {
 impl Call {
     /// Waits for the leaf's line. If it is `timed`, its time is when its answer came, which may
     /// have been while another call was waited for; else when it was read, which costs less.
-    pub(crate) fn answer(self, timed: bool) -> Said {
+    pub(crate) fn answer(self, timed: bool) -> Outcome {
         let upstream = &self.upstream;
         let Answered { line, at } = match self.state {
-            Asked::Not(error) => Answered::now(Err(error)),
-            Asked::Kept(connection, request) => {
+            CallState::Refused(error) => Answered::now(Err(error)),
+            CallState::Pooled(connection, request) => {
                 let came = timed.then(|| connection.socket.came()).flatten();
                 match upstream.receive(connection, true) {
                     Err(CallError::Stale(_)) => {
-                        Answered::now(upstream.call_anew(&request, self.end))
+                        Answered::now(upstream.call_on_new(&request, self.end))
                     }
                     line => Answered { line, at: came.unwrap_or_else(Instant::now) },
                 }
             }
-            Asked::Anew(call) => {
+            CallState::Connecting(call) => {
                 call.join().unwrap_or_else(|_| Answered::now(Err(CallError::Panic)))
             }
         };
-        Said {
+        Outcome {
             service: upstream.name,
             line: line.map_err(|error| upstream.failure(&error)),
             elapsed: at.saturating_duration_since(self.start),
@@ -238,7 +238,7 @@ enum CallError {
     TooMany,
     /// A bug in here, in a debug build: what ships ends with it.
     Panic,
-    /// A kept connection was dead before any byte of an answer: ask again, on a new one.
+    /// A pooled connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
     /// There is no connection.
     Connect(ConnectError),
@@ -318,7 +318,7 @@ mod tests {
 
     /// Runs in a coroutine.
     fn with<T: Send + 'static>(test: impl FnOnce(Deadlines) -> T + Send + 'static) -> T {
-        chassis::runtime::init().unwrap();
+        net::runtime::init().unwrap();
         go!(move || test(Deadlines::start().unwrap())).join().unwrap()
     }
 

@@ -11,7 +11,6 @@
 //! | [`shutdown`] | SIGTERM to the end of the process, without losing a request |
 //! | [`log`] | one JSON object a line on standard output |
 //! | [`memory`] | the process's allocator, and what it gives back |
-//! | [`runtime`] | the coroutine runtime, set up for a quarter of a CPU |
 //!
 //! Linking this crate also makes mimalloc the process's allocator: see [`memory`].
 
@@ -21,7 +20,6 @@ pub mod log;
 pub mod memory;
 mod needs;
 pub mod port;
-pub mod runtime;
 pub mod settings;
 pub mod shutdown;
 

@@ -253,7 +253,7 @@ fn check_head(request: &Request, head: &[u8]) {
     };
     if path.starts_with(['/', '?']) {
         let end = path.find('?').unwrap_or(path.len());
-        assert_eq!(request.kept.path, path[..end], "{target:?}");
+        assert_eq!(request.info.path, path[..end], "{target:?}");
     } else if !(path.is_empty() && scheme.is_some()) {
         assert!(method == "CONNECT" || (method == "OPTIONS" && target == "*"), "{target:?}");
     }
@@ -269,7 +269,7 @@ fn check_head(request: &Request, head: &[u8]) {
     assert_eq!(request.keep_alive, headers.keep_alive(request.is_1_0));
     assert_eq!(request.expects_continue, !request.is_1_0 && !values("expect").is_empty());
 
-    let Kept { headers: kept, media, codings, .. } = &request.kept;
+    let Kept { headers: kept, media, codings, .. } = &request.info;
     let bytes = |text: &str| -> Vec<u8> { text.chars().map(|c| c as u8).collect() };
     let expected: Vec<_> = headers.0.iter().map(|(n, v)| (n.clone(), bytes(v))).collect();
     assert_eq!(*kept, expected);
@@ -340,9 +340,9 @@ fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usi
     };
     let mut best = (None, 0, 0);
     for (place, offer) in offers.iter().enumerate() {
-        let (quality, closeness) = liking(offer);
-        if quality > best.1 || (quality > 0 && quality == best.1 && closeness > best.2) {
-            best = (Some(place), quality, closeness);
+        let (quality, specificity) = liking(offer);
+        if quality > best.1 || (quality > 0 && quality == best.1 && specificity > best.2) {
+            best = (Some(place), quality, specificity);
         }
     }
     (best.0, offers.map(|offer| liking(&offer).0))

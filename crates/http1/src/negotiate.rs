@@ -16,15 +16,15 @@ pub struct Offer(pub &'static [&'static str]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preferences<const N: usize> {
     offers: &'static [Offer; N],
-    likings: [Liking; N],
+    preferences: [Preference; N],
 }
 
 /// How much a client likes an offer: the closest name that it gives, and the best quality that it
 /// gives with that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Liking {
+struct Preference {
     /// How closely it is named: 0 if it is not, 1 by the widest of its names, and so on.
-    closeness: usize,
+    specificity: usize,
     quality: u16,
 }
 
@@ -32,16 +32,16 @@ impl<const N: usize> Preferences<N> {
     /// The client has said nothing yet.
     #[must_use]
     pub const fn of(offers: &'static [Offer; N]) -> Self {
-        Self { offers, likings: [Liking { closeness: 0, quality: 0 }; N] }
+        Self { offers, preferences: [Preference { specificity: 0, quality: 0 }; N] }
     }
 
     /// Reads the value of a header. Several headers are one list.
     pub fn read(&mut self, list: &[u8]) {
         for (name, quality) in split(list, b',').filter_map(member) {
-            for (offer, liking) in self.offers.iter().zip(&mut self.likings) {
+            for (offer, preference) in self.offers.iter().zip(&mut self.preferences) {
                 let is_it = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
                 if let Some(width) = offer.0.iter().position(is_it) {
-                    *liking = (*liking).max(Liking { closeness: width + 1, quality });
+                    *preference = (*preference).max(Preference { specificity: width + 1, quality });
                 }
             }
         }
@@ -51,16 +51,18 @@ impl<const N: usize> Preferences<N> {
     /// it.
     #[must_use]
     pub fn qualities(&self) -> [u16; N] {
-        self.likings.map(|liking| liking.quality)
+        self.preferences.map(|preference| preference.quality)
     }
 
     /// The offer with the best quality. Of equals it is the one that is named most closely, and
     /// then the first. `None` if the client names none of them, or refuses all.
     #[must_use]
     pub fn best(&self) -> Option<usize> {
-        let liked = |&(_, liking): &(usize, &Liking)| Reverse((liking.quality, liking.closeness));
-        let best = self.likings.iter().enumerate().min_by_key(liked);
-        best.filter(|(_, liking)| liking.quality > 0).map(|(place, _)| place)
+        let rank = |&(_, preference): &(usize, &Preference)| {
+            Reverse((preference.quality, preference.specificity))
+        };
+        let best = self.preferences.iter().enumerate().min_by_key(rank);
+        best.filter(|(_, preference)| preference.quality > 0).map(|(place, _)| place)
     }
 }
 

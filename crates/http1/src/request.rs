@@ -25,7 +25,7 @@ pub struct Request<T> {
     /// Where the body ends.
     pub body: Framing,
     /// What the service keeps.
-    pub kept: T,
+    pub info: T,
 }
 
 /// The methods that a service can tell apart.
@@ -220,7 +220,7 @@ impl<T: for<'h> From<&'h Head<'h>>> Request<T> {
             // RFC 9110, section 10.1.1: ignored in HTTP/1.0.
             expects_continue: expects_continue && !is_1_0,
             body: framing.framing(is_1_0)?.unwrap_or(Framing::NONE),
-            kept: T::from(&Head { path, headers }),
+            info: T::from(&Head { path, headers }),
         })
     }
 }
@@ -302,7 +302,7 @@ mod tests {
                 keep_alive: true,
                 expects_continue: false,
                 body: Framing::NONE,
-                kept: Path("/".to_owned()),
+                info: Path("/".to_owned()),
             }
         );
     }
@@ -329,7 +329,7 @@ mod tests {
             ("http://greeter.test", ""),
         ] {
             let request = request(&format!("GET {target} HTTP/1.1\nHost: x"));
-            assert_eq!(request.kept.0, expected, "{target}");
+            assert_eq!(request.info.0, expected, "{target}");
         }
         let get = |target: &str| head(&format!("GET {target} HTTP/1.1\nHost: x"));
         for bad in [
@@ -346,8 +346,8 @@ mod tests {
             assert_eq!(get(bad), Err(Refusal::Malformed("bad request target")), "{bad}");
         }
         assert!(head("POST x HTTP/1.1\nHost: x").is_err());
-        assert_eq!(request("CONNECT x:443 HTTP/1.1\nHost: x").kept.0, "/");
-        assert_eq!(request("OPTIONS * HTTP/1.1\nHost: x").kept.0, "/");
+        assert_eq!(request("CONNECT x:443 HTTP/1.1\nHost: x").info.0, "/");
+        assert_eq!(request("OPTIONS * HTTP/1.1\nHost: x").info.0, "/");
         for bad in ["http://", "http:///health", "http://?a", "http://:80/", "http://a@x/"] {
             assert_eq!(
                 get(bad),

@@ -26,7 +26,7 @@ use crate::request::{Head, Method, Parser, Request, is_head};
 /// assert!(matches!(next, Next::Head));
 /// let (more, next) = requests.advance(&input[used..])?;
 /// let Next::Request(request) = next else { panic!("it has no body") };
-/// assert_eq!((request.method, &*request.kept.0), (Method::Get, "/a"));
+/// assert_eq!((request.method, &*request.info.0), (Method::Get, "/a"));
 /// assert_eq!(input[used + more..], *b"GET");
 /// # Ok::<(), http1::Refusal>(())
 /// ```

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
-use chassis::runtime;
 use may_minihttp::{HttpService, Response};
+use net::runtime;
 
 use crate::Shared;
 use crate::answer::Answer;
@@ -114,7 +114,7 @@ impl Connection {
             return false;
         }
         self.given = 0;
-        runtime::give_way();
+        runtime::yield_now();
         let before = std::mem::replace(&mut self.taken, self.socket.taken());
         before.is_some() && before == self.taken
     }

@@ -21,9 +21,10 @@ use std::time::Duration;
 use chassis::log::Log;
 use chassis::settings::{self, Env, Invalid};
 use chassis::shutdown::{self, Shutdown, Traffic};
-use chassis::{Port, Service, port, runtime};
+use chassis::{Port, Service, port};
 use may::coroutine;
 use may_minihttp::HttpServiceFactory;
+use net::runtime::{self, CoopBudget};
 use nix::unistd::dup2_stderr;
 
 mod answer;
@@ -111,8 +112,8 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
             watch: Watch::start(),
         });
         for port in &ports {
-            let accepted = runtime::Streak::default();
-            Connections { shared: shared.clone(), accepted }.start(port.share()?)?;
+            let accepting = CoopBudget::default();
+            Connections { shared: shared.clone(), accepting }.start(port.share()?)?;
         }
         // The library writes a line to standard error for every bad head, panics when it cannot,
         // and waits when nobody reads them. From here on it is a file open for reading: each write
@@ -189,7 +190,7 @@ fn thread() -> usize {
 /// What the library asks for a service. With a queue of connections, accepting never waits.
 struct Connections {
     shared: Arc<Shared>,
-    accepted: runtime::Streak,
+    accepting: CoopBudget,
 }
 
 impl HttpServiceFactory for Connections {
@@ -199,9 +200,9 @@ impl HttpServiceFactory for Connections {
         let connection = Connection::new(self.shared.clone(), id);
         if connection.progress.is_none() {
             // One more file that no limit counts: those before are closed meanwhile.
-            runtime::give_way();
+            runtime::yield_now();
         } else {
-            self.accepted.count();
+            self.accepting.spend();
         }
         connection
     }

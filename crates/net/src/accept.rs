@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use chassis::runtime::Streak;
+use crate::runtime::CoopBudget;
 use may::io::{CoIo, WaitIo};
 use nix::sys::socket::{self, Shutdown};
 use socket2::SockRef;
@@ -52,21 +52,21 @@ impl Listener {
             failed(&error);
             deadlines.sleep(limits::REST);
         };
-        let in_a_row = Streak::default();
+        let budget = CoopBudget::default();
         loop {
             match self.0.inner().accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = start(stream) {
                         rest(error);
                     }
-                    in_a_row.count();
+                    budget.spend();
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         self.0.wait_io();
-                        in_a_row.waited();
+                        budget.refill();
                     }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => in_a_row.count(),
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => budget.spend(),
                     // The listener was shut down.
                     ErrorKind::InvalidInput => return,
                     _ => rest(error),

@@ -226,7 +226,7 @@ mod tests {
         look_up: LookUp,
         times: usize,
     ) -> Vec<Result<SocketAddr, String>> {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let resolver = Resolver::knowing("some.test", addresses, look_up);
         let connect = go!(move || {
             let connector = Connector::new(resolver, Deadlines::start().unwrap());

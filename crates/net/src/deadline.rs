@@ -4,7 +4,7 @@
 //! coroutine whose deadline has passed, and the coroutine asks the deadline why it woke. In an
 //! idle process this thread sleeps.
 //!
-//! A deadline never passes early. It passes late by [`TOGETHER`] at most, and only where others
+//! A deadline never passes early. It passes late by [`SLACK`] at most, and only where others
 //! passed just before it: 9,000 clients that are all too slow must not wake the thread 9,000 times.
 //!
 //! may has timers of its own, but they cut a wait to whole milliseconds, and 0 means no limit; a
@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use may::coroutine::{self, Coroutine};
 use may::io::{CoIo, WaitIo, WaitIoWaker};
 
-/// Deadlines that follow one another more closely pass together. The shortest limit, for
+/// Timer slack: deadlines that are closer to one another pass together. The shortest limit, for
 /// connecting to an upstream's next address, is twenty times as long. So the thread looks at most
 /// 200 times a second, however many deadlines pass.
-const TOGETHER: Duration = Duration::from_millis(5);
+const SLACK: Duration = Duration::from_millis(5);
 
 /// All deadlines, and the thread that watches them. Clones share both.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ struct Queue {
     /// and never later than its deadline.
     timers: BTreeMap<Key, Arc<Timer>>,
     /// The thread looks at the timers at this time, if not sooner. `None` while it sleeps until
-    /// it is woken. It may be the time of a timer that has gone since: one look for nothing costs
-    /// less than a wake-up for each timer that comes.
+    /// it is woken. May be stale, when that
+    /// timer has gone since: one spurious wake-up is cheaper than waking for every new timer.
     looks_at: Option<Instant>,
 }
 
@@ -228,7 +228,7 @@ impl Shared {
                     if let Some(((queued, _), timer)) = first {
                         self.look_at(&timer, queued, now);
                     }
-                    rests_until = now + TOGETHER;
+                    rests_until = now + SLACK;
                 }
                 Some(at) if at < rests_until => {
                     // Nobody has to wake it from this: it is as short as it may be.
@@ -283,7 +283,7 @@ mod tests {
 
     /// Runs in a coroutine, with deadlines.
     fn with<T: Send + 'static>(test: impl FnOnce(Deadlines) -> T + Send + 'static) -> T {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         go!(move || test(Deadlines::start().unwrap())).join().unwrap()
     }
 
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn many_deadlines_pass_together() {
         const NAME: &str = "together";
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let passes = go!(|| {
             let deadlines = Deadlines::start_as(NAME).unwrap();
             let all: Vec<_> = (0..2000).map(|_| deadlines.watch_this()).collect();
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn those_that_come_and_go_wake_nobody() {
         const NAME: &str = "come and go";
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let passes = go!(|| {
             let deadlines = Deadlines::start_as(NAME).unwrap();
             let come_and_go = || {

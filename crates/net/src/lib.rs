@@ -2,8 +2,9 @@
 //!
 //! | module | what it is for |
 //! |---|---|
+//! | [`runtime`] | the coroutine runtime, and what gives each coroutine its turn |
 //! | `accept` | accepting connections |
-//! | `places` | counting what is under way, up to a limit |
+//! | `semaphore` | a limit to how much is under way at a time |
 //! | `connect` | connections to a host, at whichever of its addresses answers |
 //! | `resolver` | host names to addresses, never on the worker |
 //! | `lookup` | one question to the system for addresses |
@@ -14,7 +15,7 @@
 //! | `deadline` | ending waits that take too long |
 //! | [`limits`] | how long each of these may take, and how much it may hold |
 //!
-//! The coroutines are those of `may`: call `chassis::runtime::init` first.
+//! The coroutines are those of `may`: call [`runtime::init`] first.
 
 mod accept;
 mod arrival;
@@ -24,8 +25,9 @@ mod deadline;
 mod hosts;
 pub mod limits;
 mod lookup;
-mod places;
 mod resolver;
+pub mod runtime;
+mod semaphore;
 mod socket;
 
 pub use accept::Listener;
@@ -33,6 +35,6 @@ pub use buffer::Buffer;
 pub use connect::{ConnectError, Connector};
 pub use deadline::Deadlines;
 pub use lookup::{Family, NotFound};
-pub use places::{Place, Places};
 pub use resolver::{LookUp, ResolveError, Resolver};
+pub use semaphore::{Permit, Semaphore};
 pub use socket::{Socket, is_gone};

@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn begin(resolver: &Arc<Resolver>, time: Duration) -> coroutine::JoinHandle<Resolved> {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let resolver = resolver.clone();
         go!(move || resolver.resolve(&DEADLINES, Instant::now() + time))
     }
@@ -612,7 +612,7 @@ mod tests {
             ANSWER.wait();
             Ok(vec![v4(2, port)])
         });
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let waiting = [(); 100].map(|()| {
             let resolver = resolver.clone();
             let end = Instant::now() + LONG;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use chassis::runtime::Streak;
+use crate::runtime::CoopBudget;
 use may::io::{CoIo, WaitIo};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -24,12 +24,12 @@ pub struct Socket {
     stream: Arc<TcpStream>,
     deadline: Deadline,
     /// Counts the reads and writes since the last wait.
-    streak: Streak,
+    budget: CoopBudget,
     /// The last read took all the input: the next one waits before it tries.
-    drained: AtomicBool,
+    exhausted: AtomicBool,
     /// An event said that the peer has ended. No other event may follow, so reads must not wait
     /// for one.
-    ended: AtomicBool,
+    peer_ended: AtomicBool,
     /// How many bytes of input are left that came before the deadline: counted when the first read
     /// finds that it has passed. Until then [`NOT_COUNTED`].
     in_time: AtomicUsize,
@@ -38,7 +38,7 @@ pub struct Socket {
 const NOT_COUNTED: usize = usize::MAX;
 
 /// The events of a peer that has ended: it closed, or will write no more. They are Linux's; on
-/// other systems no socket counts as drained, and every read is tried at once.
+/// other systems no socket counts as exhausted, and every read is tried at once.
 #[cfg(target_os = "linux")]
 const END: usize =
     (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
@@ -67,9 +67,9 @@ impl Socket {
             deadline: deadlines.watch(&io),
             io,
             stream,
-            streak: Streak::default(),
-            drained: AtomicBool::new(false),
-            ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
+            budget: CoopBudget::default(),
+            exhausted: AtomicBool::new(false),
+            peer_ended: AtomicBool::new(cfg!(not(target_os = "linux"))),
             in_time: AtomicUsize::new(NOT_COUNTED),
         })
     }
@@ -165,12 +165,12 @@ impl Socket {
     /// `TimedOut` once the deadline has passed, and all has been read that had come by then: this
     /// process may have been stopped meanwhile. Any other error is that of the system call.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.deadline.has_passed() || (self.drained.load(Relaxed) && self.wait()) {
+        if self.deadline.has_passed() || (self.exhausted.load(Relaxed) && self.wait()) {
             return self.read_in_time(buffer);
         }
         let count = self.wait_for(|| (&*self.stream).read(buffer))?;
         // See epoll(7), "do I need to continuously read until EAGAIN".
-        self.drained.store(count < buffer.len() && !self.ended.load(Relaxed), Relaxed);
+        self.exhausted.store(count < buffer.len() && !self.peer_ended.load(Relaxed), Relaxed);
         Ok(count)
     }
 
@@ -197,7 +197,7 @@ impl Socket {
         // A byte that is there without being counted came later.
         let left = left.checked_sub(count).ok_or(ErrorKind::TimedOut)?;
         self.in_time.store(left, Relaxed);
-        self.streak.count();
+        self.budget.spend();
         Ok(count)
     }
 
@@ -276,7 +276,7 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
                     // A connection that never has to wait must not keep the worker for itself.
-                    self.streak.count();
+                    self.budget.spend();
                     return result;
                 }
             }
@@ -291,16 +291,16 @@ impl Socket {
     fn wait(&self) -> bool {
         // A deadline that has passed wakes nobody a second time.
         if !self.deadline.has_passed() {
-            self.heard(self.io.wait_io());
-            self.streak.waited();
+            self.note(self.io.wait_io());
+            self.budget.refill();
         }
         self.deadline.has_passed()
     }
 
-    fn heard(&self, events: usize) {
-        self.drained.store(false, Relaxed);
+    fn note(&self, events: usize) {
+        self.exhausted.store(false, Relaxed);
         if events & END != 0 {
-            self.ended.store(true, Relaxed);
+            self.peer_ended.store(true, Relaxed);
         }
     }
 }
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_is_heard() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -344,7 +344,7 @@ mod tests {
     /// A socket that has connected to itself is refused, and leaves its port to others.
     #[test]
     fn nobody_is_connected_to_himself() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         for ip in ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
             let itself =
                 socket2::Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None);
@@ -368,7 +368,7 @@ mod tests {
     /// The kernel chooses the port of this end, which a service may want that comes back.
     #[test]
     fn this_end_keeps_no_port_from_a_listener() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connects = go!(move || {
@@ -385,7 +385,7 @@ mod tests {
     fn what_comes_during_a_write_is_read_after_it() {
         // More than two sockets' buffers hold.
         const LONG: usize = 16 * 1024 * 1024;
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let server = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn a_deadline_ends_a_wait_and_no_more() {
         const WAIT: Duration = Duration::from_millis(50);
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -446,7 +446,7 @@ mod tests {
     /// one answer after the other.
     #[test]
     fn what_came_before_the_deadline_is_read_after_it() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let reads = go!(move || {
             let deadlines = Deadlines::start().unwrap();
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn what_came_in_time_counts_although_the_deadline_is_heard_of_too() {
         const WAIT: Duration = Duration::from_millis(50);
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         peer.set_nonblocking(true).unwrap();
         let stopped = go!(move || {
@@ -513,7 +513,7 @@ mod tests {
     /// A peer that never stops sending is too late at last, although no read has to wait.
     #[test]
     fn a_flood_has_an_end() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let (stream, mut peer) = pair();
         let floods = std::thread::spawn(move || while peer.write_all(&[b'x'; 4096]).is_ok() {});
         let reads = go!(move || {
@@ -536,7 +536,7 @@ mod tests {
     /// of epoll, for ever.
     #[test]
     fn a_number_is_free_only_when_epoll_has_forgotten_it() {
-        chassis::runtime::init().unwrap();
+        crate::runtime::init().unwrap();
         let deadlines = Deadlines::start().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let churn = {
@@ -544,7 +544,7 @@ mod tests {
             go!(move || {
                 while !stop.load(Relaxed) {
                     drop(Socket::new(pair().0, &deadlines).unwrap());
-                    chassis::runtime::give_way();
+                    crate::runtime::yield_now();
                 }
             })
         };

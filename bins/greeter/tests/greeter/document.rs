@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chassis::log::Limited;
-use chassis::runtime;
 use chassis::shutdown::{DRAIN_LIMIT, LAST_ANSWERS, LONGEST_DRAIN};
 use greeter::{Limits, limits};
 use harness::Client;
+use net::runtime;
 
 use crate::common::{GREETING, greeter};
 
@@ -215,7 +215,7 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "reads and writes of one",
-        || vec![format!("{} in a row", runtime::LONGEST_STREAK)],
+        || vec![format!("{} in a row", runtime::COOP_BUDGET)],
         &["overload::one_client_does_not_keep_the_worker"],
     ),
     (
@@ -305,7 +305,7 @@ const LIMITS: &[Limit] = &[
     (
         "headers passed on",
         || vec![kib(limits::PASSED_ON)],
-        &["wanted::the_trace_is_passed_on_and_nothing_else"],
+        &["request_info::the_trace_is_passed_on_and_nothing_else"],
     ),
     (
         "a log line that nobody reads",

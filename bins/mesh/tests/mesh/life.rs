@@ -150,7 +150,10 @@ fn more_clients_than_files_are_waited_for() {
 
 /// Also a request on its way is answered. From a terminal that closes, SIGHUP comes twice.
 fn the_end_of_the_terminal_drains_and_ends_everything(engine: &[&str]) {
-    let mut mesh = Mesh::start(&[engine, &["--tasks", "1"]].concat());
+    let arguments = [engine, &["--port", "0", "--tasks", "1"]].concat();
+    // The tests themselves may run under nohup.
+    let hears = r#"set -- env --default-signal=HUP "$@""#;
+    let mut mesh = Mesh::start_by(&mut after(hears, command().args(arguments)));
     mesh.ask(&["fault", "name-1", "100%1500ms"]);
     mesh.tasks = mesh.pids();
     let mut client = Client::connect(mesh.front);

@@ -20,7 +20,7 @@ const PASSED_ON: [&str; 6] = [
 
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestInfo {
     pub(crate) target: Target,
     /// The form of answer that the client prefers.
     pub(crate) form: Form,
@@ -35,7 +35,7 @@ pub(crate) enum Target {
     Greeting,
 }
 
-impl From<&Head<'_>> for Wanted {
+impl From<&Head<'_>> for RequestInfo {
     fn from(head: &Head) -> Self {
         let mut accepted = Accepted::nothing();
         let mut passed_on = PassedOn::default();
@@ -85,12 +85,12 @@ mod tests {
     use super::*;
 
     /// What is kept of a GET with these header lines.
-    fn wanted(target: &str, lines: &str) -> Wanted {
+    fn info(target: &str, lines: &str) -> RequestInfo {
         let head = format!("GET {target} HTTP/1.1\nHost: x\n{lines}\n\n").replace('\n', "\r\n");
         let mut requests = Requests::default();
         let (used, _) = requests.advance(head.as_bytes()).unwrap();
         match requests.advance(&head.as_bytes()[used..]) {
-            Ok((_, Next::Request(request))) => request.kept,
+            Ok((_, Next::Request(request))) => request.info,
             other => panic!("{other:?}"),
         }
     }
@@ -107,22 +107,22 @@ mod tests {
             ("/a/health", Target::Greeting),
             ("http://greeter.test", Target::Greeting),
         ] {
-            assert_eq!(wanted(target, "A: b").target, expected, "{target}");
+            assert_eq!(info(target, "A: b").target, expected, "{target}");
         }
     }
 
     #[test]
     fn the_trace_is_passed_on_and_nothing_else() {
         let long = "x".repeat(limits::PASSED_ON);
-        let kept = wanted(
+        let found = info(
             "/",
             &format!(
                 "Cookie: secret\nTraceParent: 00-a-b-01\nX-Request-Id: 7\nBaggage: {long}\n\
                  X-Request-Id: 8\nX-Forwarded-For: 1.2.3.4\nAccept: application/json"
             ),
         );
-        assert_eq!(kept.passed_on, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
-        assert_eq!(kept.form, Form::Json);
+        assert_eq!(found.passed_on, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
+        assert_eq!(found.form, Form::Json);
     }
 
     proptest! {
@@ -136,7 +136,7 @@ mod tests {
         ) {
             let lines: Vec<_> =
                 headers.iter().map(|(n, v)| format!("{}: {v}", n.to_uppercase())).collect();
-            let passed = wanted("/", &[&lines[..], &["A: b".to_owned()]].concat().join("\n")).passed_on;
+            let passed = info("/", &[&lines[..], &["A: b".to_owned()]].concat().join("\n")).passed_on;
             prop_assert!(passed.len() <= limits::PASSED_ON);
             let passed = String::from_utf8(passed).unwrap();
             prop_assert!(passed.is_empty() || passed.ends_with("\r\n"));

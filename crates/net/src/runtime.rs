@@ -21,9 +21,9 @@ const STACK: usize = 128 * 1024;
 /// cost: a leaf with 8 instead of 64 answers 0.5 ms sooner and is 480 KiB smaller.
 const POOLED_STACKS: usize = 4;
 
-/// What a coroutine may do in a row without waiting: reads, writes, accepted connections. To
-/// give way costs about 2 us, a request 2 us at the least.
-pub const LONGEST_STREAK: u8 = 16;
+/// Operations that a coroutine may do without waiting: reads, writes, accepted connections. To
+/// yield costs about 2 us, a request 2 us at the least.
+pub const COOP_BUDGET: u8 = 16;
 
 /// Configures may, once a process, and starts it.
 ///
@@ -40,8 +40,8 @@ pub fn init() -> io::Result<()> {
             .set_stack_size(STACK / size_of::<usize>())
             .set_worker_pin(false); // the quarter is not of one core
     });
-    if GATE.get().is_none() {
-        Gate::start()?;
+    if YIELDED.get().is_none() {
+        Yielded::start()?;
     }
     Ok(())
 }
@@ -64,59 +64,62 @@ pub fn start<T: Send>(begin: impl FnOnce() -> io::Result<T> + Send) -> io::Resul
     })
 }
 
-/// Lets every other coroutine have the worker, those too that the kernel has news for.
+/// Lets every other coroutine run, those too whose sockets the kernel has events for.
 ///
 /// `coroutine::yield_now` does not: the worker runs what is queued before it asks the kernel,
-/// and whoever yields is queued. So this coroutine waits for a byte through the kernel.
-pub fn give_way() {
-    match GATE.get() {
-        Some(gate) => gate.wait(),
+/// and a coroutine that yields is queued. So this one waits for a byte, by way of the kernel.
+pub fn yield_now() {
+    match YIELDED.get() {
+        Some(yielded) => yielded.wait(),
         None => coroutine::yield_now(),
     }
 }
 
-/// Counts what one coroutine does without waiting, and gives way at [`LONGEST_STREAK`].
+/// A cooperative budget: what one coroutine may do without waiting, before it yields.
 #[derive(Debug, Default)]
-pub struct Streak(AtomicU8);
+pub struct CoopBudget {
+    spent: AtomicU8,
+}
 
-impl Streak {
-    /// One more thing was done.
-    pub fn count(&self) {
-        let count = self.0.load(Relaxed) + 1;
-        if count < LONGEST_STREAK {
-            self.0.store(count, Relaxed);
+impl CoopBudget {
+    /// One more operation was done. At [`COOP_BUDGET`] the coroutine yields.
+    pub fn spend(&self) {
+        let spent = self.spent.load(Relaxed) + 1;
+        if spent < COOP_BUDGET {
+            self.spent.store(spent, Relaxed);
         } else {
-            self.0.store(0, Relaxed);
-            give_way();
+            self.spent.store(0, Relaxed);
+            yield_now();
         }
     }
 
     /// The coroutine has waited: the others have had their turn.
-    pub fn waited(&self) {
-        self.0.store(0, Relaxed);
+    pub fn refill(&self) {
+        self.spent.store(0, Relaxed);
     }
 }
 
-static GATE: OnceLock<Gate> = OnceLock::new();
+static YIELDED: OnceLock<Yielded> = OnceLock::new();
 
-/// Where coroutines wait while the worker sees to the others.
-struct Gate {
+/// The coroutines that have yielded, until the worker has asked the kernel for events.
+struct Yielded {
     waiting: Mutex<Vec<Coroutine>>,
-    bell: UnixStream,
+    /// A byte written here is an event for the coroutine that wakes all of them.
+    notifier: UnixStream,
 }
 
-impl Gate {
+impl Yielded {
     fn start() -> io::Result<()> {
-        let (bell, heard) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        let heard = CoIo::new(heard)?;
+        let (notifier, events) = UnixStream::pair()?;
+        notifier.set_nonblocking(true)?;
+        let events = CoIo::new(events)?;
         // Somebody else may have been faster: then this pair is closed again.
-        if GATE.set(Self { waiting: Mutex::default(), bell }).is_ok() {
+        if YIELDED.set(Self { waiting: Mutex::default(), notifier }).is_ok() {
             go!(move || {
-                while let Some(gate) = GATE.get() {
-                    heard.wait_io();
-                    while matches!(heard.inner().read(&mut [0; 8]), Ok(1..)) {}
-                    gate.open();
+                while let Some(yielded) = YIELDED.get() {
+                    events.wait_io();
+                    while matches!(events.inner().read(&mut [0; 8]), Ok(1..)) {}
+                    yielded.wake_all();
                 }
             });
         }
@@ -125,8 +128,8 @@ impl Gate {
 
     fn wait(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first of them rings for all.
-        if waiting.is_empty() && (&self.bell).write(&[1]).is_err() {
+        // The first of them notifies for all.
+        if waiting.is_empty() && (&self.notifier).write(&[1]).is_err() {
             return; // one byte at a time always fits
         }
         waiting.push(coroutine::current());
@@ -134,7 +137,7 @@ impl Gate {
         coroutine::park();
     }
 
-    fn open(&self) {
+    fn wake_all(&self) {
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for coroutine in waiting {
@@ -152,7 +155,7 @@ mod tests {
 
     /// Three coroutines that never wait: a fourth that waits for the kernel has its turn.
     #[test]
-    fn whoever_never_waits_gives_way() {
+    fn a_coroutine_that_never_waits_yields() {
         init().unwrap();
         let (near, far) = UnixStream::pair().unwrap();
         let (served, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
@@ -160,10 +163,10 @@ mod tests {
             .map(|_| {
                 let (served, all) = (served.clone(), done.clone());
                 go!(move || {
-                    let streak = Streak::default();
+                    let budget = CoopBudget::default();
                     while !served.load(Relaxed) {
                         all.fetch_add(1, Relaxed);
-                        streak.count();
+                        budget.spend();
                     }
                 })
             })
