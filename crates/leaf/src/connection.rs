@@ -10,7 +10,7 @@ use net::runtime;
 
 use crate::Shared;
 use crate::answer::Answer;
-use crate::request::{self, Framing, Request, Whole};
+use crate::request::{Framing, Request, Whole};
 use crate::socket::Socket;
 use crate::watch::REQUEST_LIMIT;
 
@@ -18,9 +18,7 @@ use crate::watch::REQUEST_LIMIT;
 /// has taken any since the last look. Where it has not, the answer is the last. So in one go a
 /// client is given twice that at most, and two answers: 260 KiB, for which the kernel has room.
 const BUDGET: usize = 64 * 1024;
-
-/// Bytes that an answer's head has at most.
-const HEAD: usize = 256;
+const HEAD: usize = 256; // of an answer, at most
 
 /// Requests behind the last one that are read before the client is dropped.
 const BEHIND: u32 = 1024;
@@ -61,12 +59,9 @@ impl Connection {
             Ok(framing) if framing.length == 0 => {
                 (self.answer(&Request::new(&request, Some(b""))), framing.last)
             }
-            Ok(framing) if framing.is_too_long() || framing.expects => {
-                let answer = if framing.is_too_long() {
-                    request::too_long()
-                } else {
-                    self.answer(&Request::new(&request, None))
-                };
+            Ok(framing) if framing.expects || framing.refuse().is_some() => {
+                let answer = framing.refuse();
+                let answer = answer.unwrap_or_else(|| self.answer(&Request::new(&request, None)));
                 // The reader takes what has come of it, and then finds the end: left where it is,
                 // the library would take it for a request.
                 self.socket.end_input();
@@ -107,9 +102,9 @@ impl Connection {
         if request.method() == "HEAD" { answer.without_body() } else { answer }
     }
 
-    /// Whether the client has been given what it may be in one go.
+    /// Whether the client has been given as much as it may be in one go.
     fn is_spent(&mut self, answer: &Answer) -> bool {
-        self.given += HEAD + answer.len();
+        self.given += HEAD + answer.body.len();
         if self.given < BUDGET {
             return false;
         }
@@ -146,8 +141,8 @@ impl HttpService for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.progress.is_some() {
-            self.shared.watch.remove(self.socket);
+        if let Some(progress) = &self.progress {
+            self.shared.watch.remove(progress);
         }
     }
 }

@@ -68,17 +68,9 @@ pub trait Handler: Sized + Send + Sync + 'static {
 /// What can be set.
 #[derive(Debug)]
 pub struct Settings<H> {
-    /// Who answers say they come from.
     host: String,
     faults: Faults,
     handler: H,
-}
-
-impl<H: Handler> Settings<H> {
-    fn read(env: Env) -> Result<Self, Invalid> {
-        let (host, faults) = (settings::host(env)?, Faults::read(env)?);
-        Ok(Self { host, faults, handler: H::new(env)? })
-    }
 }
 
 /// The service that answers as the handler does, and on `/health`.
@@ -89,7 +81,10 @@ pub const fn service<H: Handler>() -> Service<Settings<H>> {
         version: H::VERSION,
         about: H::ABOUT,
         variables: || [H::VARIABLES, fault::HELP].concat(),
-        settings: Settings::read,
+        settings: |env| {
+            let (host, faults) = (settings::host(env)?, Faults::read(env)?);
+            Ok(Settings { host, faults, handler: H::new(env)? })
+        },
         run: run::<H>,
     }
 }
@@ -134,7 +129,6 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     Ok(())
 }
 
-/// What all connections share.
 struct Shared {
     handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
     /// ` (host)`: what follows a line.
@@ -157,16 +151,12 @@ impl Shared {
         let answer = (self.handler)(request);
         // What is refused is no answer that a fault could spoil. And once the drain has begun
         // nothing is held back: it would keep the drain from ending.
-        let spoilt = if answer.is_error() { None } else { self.faults.answer() };
-        if let Some(delay) = self.faults.delay()
-            && !answer.is_error()
-            && !self.shutdown.begun()
-        {
-            coroutine::sleep(delay);
-        }
+        let is_fine = answer.status < 400;
+        let is_held = is_fine && !self.shutdown.begun();
+        self.faults.delay().filter(|_| is_held).into_iter().for_each(coroutine::sleep);
+        let spoilt = self.faults.answer().filter(|_| is_fine);
         if thread() != worker {
-            // From the thread of may's timers, where a wait ends, back to the worker's. To give
-            // way would not do: this one could be let go on before it has left its thread.
+            // From the thread of may's timers, where a wait ends, back to the worker's.
             coroutine::yield_now();
         }
         self.in_flight.fetch_sub(1, Relaxed);
@@ -179,8 +169,7 @@ impl Shared {
     }
 }
 
-/// Tells this thread from others: where it has a value of its own. Not inlined, for the compiler
-/// would take a function to stay on its thread.
+/// Tells this thread from others. Not inlined: to the compiler a function stays on its thread.
 #[inline(never)]
 fn thread() -> usize {
     thread_local!(static OWN: u8 = const { 0 });
