@@ -22,7 +22,7 @@ use crate::task::MAX_TASKS;
 
 const DEFAULT_PORT: u16 = 8080;
 
-/// The whole application on this machine: tasks, proxies between them, and a load balancer.
+/// Run the whole application on this machine: tasks, proxies between them, and a load balancer
 #[derive(Parser)]
 #[command(name = "mesh", version)]
 struct CommandLine {
@@ -32,17 +32,17 @@ struct CommandLine {
     command: Option<Command>,
 }
 
-/// What the binary is asked to do.
+/// What the command line asks for.
 pub(crate) enum Action {
-    /// To run a mesh.
+    /// Run a mesh.
     Run(Options),
-    /// To ask the mesh with this port, or the only one.
+    /// Send a command to the mesh on this port, or to the only one.
     Ask(Option<u16>, Ask),
-    /// To put load on a URL, or on that mesh.
+    /// Put load on a URL, or on that mesh.
     Load(Option<u16>, load::Options),
-    /// To be a process of a mesh.
+    /// Run as a process of a mesh.
     Be(Child),
-    /// To say something, and that is all.
+    /// Print a text.
     Print(String),
 }
 
@@ -55,33 +55,33 @@ pub(crate) struct Options {
     #[arg(help = format!("Tasks of each service, 1 to {MAX_TASKS}"))]
     pub(crate) tasks: u8,
 
-    /// The port as it was given.
+    /// The port, if one was given.
     #[arg(long, value_name = "N", global = true)]
     #[arg(value_parser = whole(0..=u16::MAX), allow_negative_numbers = true)]
-    #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for a free one [default: {DEFAULT_PORT}]; \
-                          from another terminal: of the mesh that is meant, if several run"))]
+    #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for any free one [default: {DEFAULT_PORT}]; \
+                          with a command: which mesh to send it to, if several run"))]
     port: Option<u16>,
 
     /// What passes requests on
     #[arg(long, value_name = "P", value_enum, default_value_t = Proxies::BuiltIn)]
     pub(crate) proxy: Proxies,
 
-    /// What Envoy balances between the tasks: requests, or whole connections
+    /// What Envoy balances: requests (http) or connections (tcp)
     #[arg(long, value_name = "C", default_value = "http", value_parser = connect_parser())]
     pub(crate) connect: Connect,
 
-    /// Say everything in JSON, one object a line, for machines
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
 }
 
 impl Options {
-    /// The load balancer's port; 0 takes a free one.
+    /// The load balancer's port; 0 means any free one.
     pub(crate) fn port(self) -> u16 {
         self.port.unwrap_or(DEFAULT_PORT)
     }
 
-    /// How what happens is told.
+    /// The format of the output.
     pub(crate) fn output(self) -> Output {
         if self.json { Output::Machines } else { Output::People }
     }
@@ -101,28 +101,28 @@ fn connect_parser() -> impl TypedValueParser<Value = Connect> {
         .map(|word| if word == "tcp" { Connect::Tcp } else { Connect::Http })
 }
 
-/// What else the binary does.
+/// The commands.
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
     Ask(Ask),
-    /// Ask for greetings all the time, and say how many came, how fast, and from whom
+    /// Generate load, and report throughput, latency, errors, and which tasks answered
     Load(load::Options),
     #[command(flatten)]
     Be(Child),
 }
 
-/// What the mesh starts itself with.
+/// Commands that the mesh starts its own binary with.
 #[derive(Subcommand)]
 pub(crate) enum Child {
-    /// Once a task: a service, on an address.
+    /// Run as a task: a service, on an address.
     #[command(hide = true)]
     Task {
         #[arg(value_parser = ServiceProgram::find)]
         service: ServiceProgram,
         ip: IpAddr,
     },
-    /// Once an Envoy: the program and its configuration.
+    /// Run as an Envoy: its executable and its configuration.
     #[command(hide = true)]
     Envoy { executable: PathBuf, configuration: PathBuf },
 }
@@ -161,13 +161,13 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
             }
         }
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
-            return Err("--connect tcp is for --proxy envoy".to_owned());
+            return Err("--connect tcp needs --proxy envoy".to_owned());
         }
         None => Action::Run(line.options),
     })
 }
 
-/// Refuses options of a mesh that is started, before a command that starts none.
+/// Refuses options for starting a mesh before a command that starts none.
 fn is_for(matches: &ArgMatches, status: bool) -> Result<(), String> {
     let Some((command, _)) = matches.subcommand() else { return Ok(()) };
     for option in ["tasks", "proxy", "connect", "json"] {
@@ -179,7 +179,7 @@ fn is_for(matches: &ArgMatches, status: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// A whole number in this range.
+/// A parser of whole numbers in this range.
 pub(crate) fn whole<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -193,10 +193,10 @@ where
     }
 }
 
-/// The longest word that a mesh is sent, in bytes.
+/// The longest argument that is sent to a mesh, in bytes.
 const MAX_WORD: usize = 256;
 
-/// A word that fits into what is sent to a mesh.
+/// Parses an argument that is sent to a mesh.
 pub(crate) fn word(word: &str) -> Result<String, String> {
     if word.len() > MAX_WORD {
         return Err(format!("give {MAX_WORD} bytes at most"));
@@ -254,12 +254,12 @@ mod tests {
             ("\u{1b}[2J", &format!("there is no command \\u{{1b}}[2J: give one of {commands}")),
             (
                 "stop name-1",
-                "there is no stop: cargo mesh pause name-1 lets a task hang, \
-                 cargo mesh kill name-1 ends it",
+                "there is no stop: cargo mesh pause name-1 suspends a task, \
+                 cargo mesh kill name-1 kills it",
             ),
             (
                 "start name-1",
-                "there is no start: cargo mesh resume name-1 lets a paused task go on",
+                "there is no start: cargo mesh resume name-1 resumes a paused task",
             ),
             ("kill", "kill needs <TASK>, as in cargo mesh kill name-1"),
             ("scale", "scale needs <SERVICE> and <TASKS>, as in cargo mesh scale name 4"),
@@ -269,7 +269,7 @@ mod tests {
             ("scale name 300", "300 tasks are not possible: give 1 to 32"),
             (
                 "kill name-1 name-2",
-                "name-2 is one word too many: leave it out, as in cargo mesh kill name-1",
+                "name-2 is one argument too many: leave it out, as in cargo mesh kill name-1",
             ),
             (
                 "kill --hard name-1",
@@ -285,7 +285,7 @@ mod tests {
             assert_eq!(parsed(line).err(), Some(format!("{error}; see --help")), "{line}");
         }
         let tcp = parsed("--connect tcp").err();
-        assert_eq!(tcp.as_deref(), Some("--connect tcp is for --proxy envoy"));
+        assert_eq!(tcp.as_deref(), Some("--connect tcp needs --proxy envoy"));
     }
 
     /// Of what nobody types, too.

@@ -1,36 +1,36 @@
 //! `mesh`: the whole application on one machine.
 //!
-//! What AWS puts around the three services is here in small: tasks that are started again
+//! A small model of what AWS puts around the three services: tasks that are restarted
 //! when they die (ECS), proxies between them (Service Connect), and one more in front of
 //! the greeters (the load balancer). The proxies are the mesh's own, or Envoy.
 //!
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
-//! | `misuse` | ... and what is wrong with it |
+//! | `misuse` | ... and its errors |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
-//! | `control` | what another terminal asks of it |
-//! | `load` | greetings asked for from many connections at once, and what became of them |
-//! | `task` | what a task is called, and its variables |
+//! | `control` | commands from another terminal |
+//! | `load` | the load generator |
+//! | `task` | a task's name and variables |
 //! | `supervisor` | keeps a process running |
-//! | `program` | what that process is, a task or an Envoy, and what its log tells |
+//! | `program` | what that process runs, a task or an Envoy, and what its log reports |
 //! | `child` | the mesh's own binary as that process |
-//! | `engine` | what the mesh asks of that which passes requests on |
-//! | `built_in` | ... the mesh's own proxies |
-//! | `envoy` | ... Envoy in their place |
+//! | `engine` | the interface to the proxies |
+//! | `built_in` | ... implemented by the mesh's own proxies |
+//! | `envoy` | ... implemented by Envoys |
 //! | `overview` | what runs where |
-//! | `event` | what happens |
-//! | `output` | ... as it is told, to people or machines |
-//! | `brief` | ... the lines of a task's log, short for people |
-//! | `shown` | words of others, without what a terminal would obey |
-//! | `terminal` | what a terminal may be sent, and how wide it is |
-//! | `teller` | ... without waiting for them |
+//! | `event` | the events of a mesh |
+//! | `output` | ... as text or JSON |
+//! | `log_line` | ... a line of a task's log, shortened |
+//! | `escape` | untrusted text, without control characters |
+//! | `terminal` | what a terminal can show, and its width |
+//! | `printer` | ... printed by a thread of its own |
 //! | `folders` | where its sockets and files are |
 //! | `connection` | a connection for HTTP requests |
-//! | `within` | a limit to how long something may take |
-//! | `loopback` | a port that only this machine reaches |
-//! | `lock` | locking what no holder leaves half-changed |
+//! | `timeout` | a future with a time limit |
+//! | `loopback` | a port of 127.0.0.1 |
+//! | `lock` | locking a mutex whether or not it is poisoned |
 
 mod arguments;
 mod brief;
@@ -66,7 +66,7 @@ use arguments::{Action, Child, Options, Proxies};
 use chassis::cli::raise_open_files_limit;
 use output::complain;
 
-/// The exit code for a command line that makes no sense, as in shells and most tools.
+/// The exit code for an invalid command line, as in shells and most tools.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -107,7 +107,7 @@ fn say(words: Result<String, String>) -> ExitCode {
         Err(error) => return fail(&error),
     };
     match writeln!(io::stdout(), "{}", words.trim_end()) {
-        // Who reads no more has read what was wanted.
+        // The reader has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             fail(&format!("cannot write to standard output: {error}"))
         }

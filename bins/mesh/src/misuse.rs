@@ -1,4 +1,4 @@
-//! What is wrong with a command line, in the words of who typed it.
+//! Errors in the command line: one line that names the argument and the remedy.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::shown;
 
-/// What each command is called with, where its words are not enough or too many.
+/// An example of each command, for errors about its arguments.
 pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("status", "cargo mesh status"),
     ("scale", "cargo mesh scale name 4"),
@@ -21,13 +21,13 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("load", "cargo mesh load --seconds 10"),
 ];
 
-/// What was called otherwise once, and now is not what a user of ECS would expect.
+/// Former commands that ECS users would take for something else, and what to use instead.
 const OLD: &[(&str, &str)] = &[
-    ("stop", "cargo mesh pause name-1 lets a task hang, cargo mesh kill name-1 ends it"),
-    ("start", "cargo mesh resume name-1 lets a paused task go on"),
+    ("stop", "cargo mesh pause name-1 suspends a task, cargo mesh kill name-1 kills it"),
+    ("start", "cargo mesh resume name-1 resumes a paused task"),
 ];
 
-/// One line: the word that is wrong, and what would be right.
+/// One line: the wrong argument, and what would be right.
 pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -36,7 +36,7 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
         None => String::new(),
     };
     let (argument, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
-    // `--port <N>`: the option, or `<TASK>`: a word that has a place.
+    // The option of `--port <N>`, or a positional argument such as `<TASK>`.
     let name = argument.split([' ', '=']).next().unwrap_or_default();
     let shown = if name.starts_with("--") {
         format!("{name} {}", shown::word(&value))
@@ -76,7 +76,7 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
                     format!("there is no {word} here: leave it out, {as_in}")
                 }
                 (false, _, Some(as_in)) => {
-                    format!("{word} is one word too many: leave it out, {as_in}")
+                    format!("{word} is one argument too many: leave it out, {as_in}")
                 }
                 _ => format!("there is no {word}: leave it out"),
             }

@@ -1,4 +1,4 @@
-//! What can be asked of a mesh.
+//! The commands that a running mesh takes.
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
@@ -7,69 +7,69 @@ use crate::arguments::word;
 use crate::shown;
 use crate::task::not_possible;
 
-/// As it is typed, and as it is sent.
+/// A command, as it is typed and as it is sent to the mesh.
 #[derive(Subcommand, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Ask {
-    /// Say what runs where: tasks, addresses, versions, faults, and who is out
+    /// Show tasks, addresses, versions, faults, and which tasks are ejected
     Status {
-        /// Say it in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Run so many tasks of a service: new ones are started, surplus ones drained
+    /// Set how many tasks a service has; surplus tasks are drained
     Scale {
         #[arg(value_parser = word)]
         service: String,
         #[arg(value_parser = tasks, allow_negative_numbers = true)]
         tasks: u8,
     },
-    /// Pause a task's process as it stands: it hangs
+    /// Suspend a task's process (SIGSTOP), so that it hangs
     Pause {
         #[arg(value_parser = word)]
         task: String,
     },
-    /// Let a paused task go on
+    /// Resume a paused task
     Resume {
         #[arg(value_parser = word)]
         task: String,
     },
-    /// Kill a task; it is started again
+    /// Kill a task's process (SIGKILL); it is restarted
     Kill {
         #[arg(value_parser = word)]
         task: String,
     },
-    /// Replace a task by one that misbehaves, as in 20%503,10%300ms, or by one that does not: none
+    /// Replace a task with one that injects faults, such as 20%503,10%300ms, or none
     Fault {
         #[arg(value_parser = word)]
         task: String,
         #[arg(value_parser = word)]
         fault: String,
     },
-    /// Replace a service's tasks, one after the other, by such of another version
+    /// Replace a service's tasks one by one with a new version
     Release {
         #[arg(value_parser = word)]
         service: String,
-        /// The word behind the host in their answers, or none
+        /// Version to show after the host name in their answers, or none
         #[arg(value_parser = word)]
         version: String,
-        /// Start them beside the old ones, for test traffic only
+        /// Start the new tasks beside the old ones, and send them test traffic only
         #[arg(long)]
         blue_green: bool,
     },
-    /// Give a blue-green release all requests, and end what was before it
+    /// Send all requests to the new tasks of a blue-green release, and stop the old ones
     Promote {
         #[arg(value_parser = word)]
         service: String,
     },
-    /// End a blue-green release
+    /// Stop the new tasks of a blue-green release
     Rollback {
         #[arg(value_parser = word)]
         service: String,
     },
 }
 
-/// A number of tasks, which may be too many: the mesh says so too.
+/// Parses a number of tasks. The mesh checks the limit again.
 fn tasks(word: &str) -> Result<u8, String> {
     word.parse().map_err(|_| not_possible(shown::word(word)))
 }

@@ -1,11 +1,11 @@
-//! Greetings asked for from many connections at once, and what became of them.
+//! A load generator: requests on many connections, and a report of the answers.
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `pace` | when a request is due |
-//! | `client` | asks on one connection |
-//! | `failure` | why there was no greeting |
-//! | `report` | what came of it, in words |
+//! | `pace` | when each request is due |
+//! | `client` | sends requests on one connection |
+//! | `failure` | the kinds of failures |
+//! | `report` | counts, latencies, and their table |
 
 mod client;
 mod failure;
@@ -28,33 +28,33 @@ use client::{Client, Site, TIMEOUT};
 use pace::Pace;
 use report::Report;
 
-/// How much, and to whom.
+/// How much load, and where.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Connections at a time, 1 to 4096
+    /// Concurrent connections, 1 to 4096
     #[arg(long, value_name = "N", default_value_t = 32)]
     #[arg(value_parser = whole::<u16>(1..=4096), allow_negative_numbers = true)]
     connections: u16,
-    /// Requests a second, late or not: the time of each counts from when it was due. Without this,
-    /// each connection asks as soon as it has an answer
+    /// Requests per second, sent on schedule even if answers are late: latency counts from when a
+    /// request was due. Without it, each connection sends its next request after each answer
     #[arg(long, value_name = "N")]
     #[arg(value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     rate: Option<u32>,
-    /// How long, 1 to 3600
+    /// Duration in seconds, 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = whole::<u16>(1..=3600), allow_negative_numbers = true)]
     seconds: u16,
-    /// `http://host[:port][/path]`; without it, the load balancer of the mesh that runs
+    /// `http://host[:port][/path]` [default: the load balancer of the running mesh]
     #[arg(value_parser = Site::parse)]
     url: Option<Site>,
 }
 
-/// Puts on the load, and waits for its end, or Ctrl-C: what came of it. `front` is where a mesh
-/// takes requests.
+/// Generates load until its end or Ctrl-C, and returns the report. `front` is the address of the
+/// mesh's load balancer.
 ///
 /// # Errors
 ///
-/// There is nobody to ask, or there came no greeting at all.
+/// Nothing accepts connections there, or no request got a greeting.
 pub(crate) fn run(
     options: Options,
     front: impl FnOnce() -> Result<SocketAddr, String>,
@@ -81,7 +81,7 @@ pub(crate) fn run(
                 client.await;
             }
         };
-        // Whatever the clients are at.
+        // Whatever the clients still wait for.
         let limit = async {
             Timer::at(pace.end() + TIMEOUT).await;
         };
@@ -104,9 +104,9 @@ async fn interrupted() {
     }
 }
 
-/// A line that is written anew each second, on a terminal that can, and taken away at the end.
+/// Shows progress in one line that is overwritten each second, and erased at the end.
 async fn show_progress(report: &Mutex<Report>) {
-    if !terminal::writes_anew(&std::io::stderr()) {
+    if !terminal::overwrites_lines(&std::io::stderr()) {
         return future::pending().await;
     }
     let mut line = Line::default();
@@ -122,21 +122,21 @@ async fn show_progress(report: &Mutex<Report>) {
     }
 }
 
-/// The line of the terminal, and how much of it is written.
+/// The line on the terminal that is overwritten.
 #[derive(Default)]
 struct Line {
     written: usize,
 }
 
 impl Line {
-    /// Blanks, and no codes for the terminal, take away what was there. It keeps off the last
-    /// column: a line that wraps stays.
+    /// Overwrites the line, with blanks instead of escape codes. It stays short of the last column,
+    /// because a line that wraps cannot be overwritten.
     fn write(&mut self, text: &str) {
         let mut stderr = std::io::stderr();
         let room = terminal::width(&stderr).saturating_sub(1);
         let text: String = text.chars().take(room).collect();
         let before = self.written.min(room);
-        // Nobody may be there to read it.
+        // Standard error may be closed.
         let _ = write!(stderr, "\r{text:before$}\r");
         self.written = text.len();
     }
