@@ -14,7 +14,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use envoy_config::Connect;
 
 use crate::child::ServiceProgram;
-use crate::control::Ask;
+use crate::control::Request;
 use crate::load;
 use crate::misuse;
 use crate::output::Output;
@@ -37,11 +37,11 @@ pub(crate) enum Action {
     /// Run a mesh.
     Run(Options),
     /// Send a command to the mesh on this port, or to the only one.
-    Ask(Option<u16>, Ask),
+    Control(Option<u16>, Request),
     /// Put load on a URL, or on that mesh.
     Load(Option<u16>, load::Options),
     /// Run as a process of a mesh.
-    Be(Child),
+    RunChild(Child),
     /// Print a text.
     Print(String),
 }
@@ -59,10 +59,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", global = true)]
     #[arg(value_parser = whole(0..=u16::MAX), allow_negative_numbers = true)]
     #[arg(help = format!("Port of the load balancer on 127.0.0.1, 0 for any free one [default: {DEFAULT_PORT}]; \
-                          with a command: which mesh to send it to, if several run"))]
+                          with a command: which mesh to use if several run"))]
     port: Option<u16>,
 
-    /// What passes requests on
+    /// The proxies to run
     #[arg(long, value_name = "P", value_enum, default_value_t = Proxies::BuiltIn)]
     pub(crate) proxy: Proxies,
 
@@ -83,11 +83,11 @@ impl Options {
 
     /// The format of the output.
     pub(crate) fn output(self) -> Output {
-        if self.json { Output::Machines } else { Output::People }
+        if self.json { Output::Json } else { Output::Text }
     }
 }
 
-/// What passes requests on.
+/// The proxies to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Proxies {
     /// The mesh's own proxies
@@ -105,11 +105,11 @@ fn connect_parser() -> impl TypedValueParser<Value = Connect> {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Ask(Ask),
+    Control(Request),
     /// Generate load, and report throughput, latency, errors, and which tasks answered
     Load(load::Options),
     #[command(flatten)]
-    Be(Child),
+    Child(Child),
 }
 
 /// Commands that the mesh starts its own binary with.
@@ -149,15 +149,15 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
     let Options { port, json, .. } = line.options;
     Ok(match line.command {
         Some(command) => {
-            let status = matches!(command, Command::Ask(Ask::Status { .. }));
-            is_for(&matches, status)?;
+            let status = matches!(command, Command::Control(Request::Status { .. }));
+            check_options(&matches, status)?;
             match command {
-                Command::Ask(Ask::Status { json: own }) => {
-                    Action::Ask(port, Ask::Status { json: json || own })
+                Command::Control(Request::Status { json: own }) => {
+                    Action::Control(port, Request::Status { json: json || own })
                 }
-                Command::Ask(ask) => Action::Ask(port, ask),
+                Command::Control(request) => Action::Control(port, request),
                 Command::Load(options) => Action::Load(port, options),
-                Command::Be(child) => Action::Be(child),
+                Command::Child(child) => Action::RunChild(child),
             }
         }
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
@@ -168,7 +168,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
 }
 
 /// Refuses options for starting a mesh before a command that starts none.
-fn is_for(matches: &ArgMatches, status: bool) -> Result<(), String> {
+fn check_options(matches: &ArgMatches, status: bool) -> Result<(), String> {
     let Some((command, _)) = matches.subcommand() else { return Ok(()) };
     for option in ["tasks", "proxy", "connect", "json"] {
         let given = matches.value_source(option) == Some(ValueSource::CommandLine);
@@ -257,10 +257,7 @@ mod tests {
                 "there is no stop: cargo mesh pause name-1 suspends a task, \
                  cargo mesh kill name-1 kills it",
             ),
-            (
-                "start name-1",
-                "there is no start: cargo mesh resume name-1 resumes a paused task",
-            ),
+            ("start name-1", "there is no start: cargo mesh resume name-1 resumes a paused task"),
             ("kill", "kill needs <TASK>, as in cargo mesh kill name-1"),
             ("scale", "scale needs <SERVICE> and <TASKS>, as in cargo mesh scale name 4"),
             ("scale name", "scale needs <TASKS>, as in cargo mesh scale name 4"),
@@ -279,7 +276,7 @@ mod tests {
             ("--tasks 3 status", "--tasks is not for status: leave it out"),
             ("--json kill name-1", "--json is not for kill: leave it out"),
             ("load --rate 0", "--rate 0: give a whole number from 1 to 1000000"),
-            ("load ftp://a", "cannot ask ftp://a: give http://host[:port][/path]"),
+            ("load ftp://a", "cannot use ftp://a: give http://host[:port][/path]"),
             ("task cook 127.0.0.1", "cook: no service is called cook"),
         ] {
             assert_eq!(parsed(line).err(), Some(format!("{error}; see --help")), "{line}");
@@ -303,7 +300,7 @@ mod tests {
             (&[b""], "there is no command \"\": "),
             (&[b"--tasks", b""], "--tasks \"\": give a whole number from 1 to 32"),
             (&[b"--tasks", b"1\n\nUsage: x"], "--tasks \"1\\n\\nUsage: x\": give a whole "),
-            (&[b"load", b"http://a\x1b[2J/"], "cannot ask http://a\\u{1b}[2J/: give http://"),
+            (&[b"load", b"http://a\x1b[2J/"], "cannot use http://a\\u{1b}[2J/: give http://"),
         ] {
             let line = refused(words);
             assert!(line.starts_with(error), "{line}");
@@ -321,7 +318,7 @@ mod tests {
         ] {
             let asked = parsed(line);
             assert!(
-                matches!(asked, Ok(Action::Ask(Some(1), Ask::Status { json: true }))),
+                matches!(asked, Ok(Action::Control(Some(1), Request::Status { json: true }))),
                 "{line}"
             );
         }

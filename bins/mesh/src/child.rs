@@ -1,4 +1,4 @@
-//! What the mesh starts its own binary for: a task's process, and a process on its way to Envoy.
+//! The processes of a mesh, started as its own binary: a task, or one that becomes an Envoy.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -42,7 +42,7 @@ impl ServiceProgram {
 
 /// Serves until SIGTERM has drained the service, or the mesh has ended.
 pub(crate) fn serve(service: ServiceProgram, ip: IpAddr) -> ExitCode {
-    // As others see it, where it would be called after the link that it was started by.
+    // The name in ps; by default it would be that of the link, `exe`.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(c"mesh");
     let shutdown = Shutdown::on_signals();
@@ -50,16 +50,16 @@ pub(crate) fn serve(service: ServiceProgram, ip: IpAddr) -> ExitCode {
     (service.serve)(&[ip], &shutdown)
 }
 
-/// The mesh holds the other end of standard input and never writes to it: when the mesh ends, in
-/// whatever way, the kernel closes that end, and no task is left behind.
+/// The mesh holds the other end of standard input and never writes to it. However the mesh ends, the
+/// kernel closes that end, so no task is left behind.
 fn end_with_mesh() {
     while let Ok(1..) = io::stdin().read(&mut [0; 64]) {}
     std::process::exit(1);
 }
 
-/// Becomes Envoy, until the mesh ends. Returns only if that fails.
+/// Becomes Envoy (exec), until the mesh ends. Returns only on failure.
 pub(crate) fn become_envoy(executable: &Path, configuration: &Path) -> io::Error {
-    // Unlike a task, Envoy does not watch its standard input; the kernel has to.
+    // Envoy does not watch its standard input as a task does, so the kernel kills it.
     #[cfg(target_os = "linux")]
     if let Err(error) = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL) {
         return error.into();
@@ -69,8 +69,8 @@ pub(crate) fn become_envoy(executable: &Path, configuration: &Path) -> io::Error
         .arg(configuration)
         // A quarter of a CPU has no use for a second worker.
         .args(["--concurrency", "1", "--disable-hot-restart"])
-        // `config` says when it takes requests, the others what is wrong; `main` warns of
-        // limits that Service Connect does not set either.
+        // `config` reports when Envoy takes requests; `main` would warn about limits that Service
+        // Connect does not set either.
         .args(["--log-level", "warning", "--component-log-level", "main:error,config:info"])
         .args(["--log-format", r#"{"level":"%l","text":"%j"}"#])
         .exec()

@@ -1,4 +1,4 @@
-//! A connection for HTTP requests, one after the other.
+//! An HTTP connection that is reused for one request after the other.
 
 use std::error::Error;
 use std::io;
@@ -16,7 +16,7 @@ use smol_hyper::rt::FuturesIo;
 ///
 /// # Errors
 ///
-/// Nobody listens there.
+/// The connection failed.
 pub(crate) async fn open<B>(address: SocketAddr) -> io::Result<SendRequest<B>>
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -25,19 +25,19 @@ where
     stream.get_ref().set_nodelay(true)?;
     let stream = FuturesIo::new(Fair { stream, read: 0 });
     let (sender, connection) = handshake(stream).await.map_err(io::Error::other)?;
-    // Ends when the sender is dropped or the other side hangs up.
+    // Ends when the sender is dropped or the peer closes.
     smol::spawn(connection).detach();
     Ok(sender)
 }
 
-/// Bytes that are read in a row before the others have their turn.
+/// How many bytes are read before the task yields: a cooperative budget.
 const TURN: usize = 16 * 1024;
 
-/// A stream whose reader gives way: hyper reads interim answers (1xx) for as long as they come, and
-/// the thread that it runs on is everybody's, with the limits to how long an answer may take.
+/// A stream whose reader yields. hyper reads interim answers (1xx) as long as there are any, on the
+/// thread that all tasks and timeouts share.
 struct Fair {
     stream: Async<TcpStream>,
-    /// In this turn.
+    /// Bytes read since the last yield.
     read: usize,
 }
 
@@ -56,7 +56,7 @@ impl AsyncRead for Fair {
         let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer[..room]);
         match read {
             Poll::Ready(Ok(length)) => self.read += length,
-            // Nothing has come: the others have their turn now.
+            // It waits now, which is a yield.
             _ => self.read = 0,
         }
         read

@@ -1,4 +1,4 @@
-//! What happens in a mesh, as it is told: to people by [`crate::output`], to machines as JSON.
+//! The events of a mesh, printed by [`crate::output`] as text or JSON.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,48 +8,48 @@ use serde::Serialize;
 use crate::overview::Overview;
 use crate::task::Task;
 
-/// One thing that happened.
+/// An event.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// All of the mesh takes requests.
+    /// The whole mesh takes requests.
     Up(Overview),
     /// A process takes requests; again, if it ended before.
     Started { process: String, address: SocketAddr, pid: u32, again: bool },
-    /// A process ended, and is started again after so many milliseconds.
+    /// A process ended, and is restarted after this many milliseconds.
     Ended { process: String, how: String, again_in_ms: u64 },
     /// A process wrote a line.
     Log { process: String, line: String },
-    /// What was asked for from another terminal is done.
+    /// A command from another terminal was executed.
     Changed { what: String },
-    /// The mesh ends, when all its tasks have drained.
+    /// The mesh is stopping: its tasks drain.
     Stopping,
-    /// These were told to stop, and have not yet.
+    /// These processes are stopping, and have not ended yet.
     Awaited { processes: Vec<Awaited> },
-    /// The mesh ends without waiting for its tasks.
+    /// The mesh kills its tasks.
     StoppingAtOnce,
-    /// What the tasks of a service did since the start.
+    /// How many requests each task of a service has answered since the start.
     Answered(Answered),
 }
 
-/// A process that was told to stop.
+/// A process that is stopping.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Awaited {
     pub(crate) process: String,
     pub(crate) pid: u32,
 }
 
-/// How often each task answered.
+/// How many requests each task answered.
 #[derive(Serialize)]
 pub(crate) struct Answered {
-    /// What passed the requests on.
+    /// The proxy in front of the tasks.
     pub(crate) behind: &'static str,
     /// What was counted.
     pub(crate) counted: Counted,
     pub(crate) tasks: BTreeMap<Task, u64>,
 }
 
-/// What a proxy counts: what it balances.
+/// What a proxy balances, and so counts.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Counted {

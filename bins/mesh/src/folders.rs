@@ -1,5 +1,4 @@
-//! The folders in which the mesh has its sockets and files, and the variables that say where they
-//! are.
+//! The folders for the mesh's sockets and files, and the variables that set them.
 
 use std::env;
 use std::fmt::Display;
@@ -10,43 +9,43 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::sockaddr_un;
 
-/// The longest path of a socket, in bytes; a zero ends it.
+/// The longest path of a socket, in bytes, without the final zero.
 const MAX_SOCKET: usize = size_of::<sockaddr_un>() - offset_of!(sockaddr_un, sun_path) - 1;
 
-/// A folder, and the variable that names it.
+/// A folder, and the variable that sets it.
 pub(crate) struct Place {
     variable: &'static str,
     pub(crate) folder: PathBuf,
 }
 
 impl Place {
-    /// Where temporary files are.
+    /// The folder for temporary files.
     pub(crate) fn temporary() -> Self {
-        // Set to nothing, it would be the folder that the mesh is started in.
+        // An empty value would mean the working directory.
         let empty = env::var_os("TMPDIR").is_some_and(|folder| folder.is_empty());
         Self { variable: "TMPDIR", folder: if empty { "/tmp".into() } else { env::temp_dir() } }
     }
 
-    /// Where the files of what runs are, if the system has such a folder.
+    /// The folder for runtime files, if the system has one.
     pub(crate) fn runtime() -> Option<Self> {
         let variable = "XDG_RUNTIME_DIR";
         let folder = env::var_os(variable).filter(|folder| !folder.is_empty())?;
         Some(Self { variable, folder: folder.into() })
     }
 
-    /// Whether a socket may have this path, in the folder.
+    /// Checks that a socket can have this path in the folder.
     ///
     /// # Errors
     ///
-    /// Its path would be too long, or not the same for everybody: the message says what to do.
+    /// The path is too long, relative, or not printable: the message says what to do.
     pub(crate) fn has_room_for(&self, socket: &Path) -> io::Result<()> {
         let length = socket.as_os_str().as_bytes().len();
         let invalid = |why: &str| Err(self.refused(&self.folder, why));
         if !socket.is_absolute() {
-            return invalid("it is no absolute path");
+            return invalid("it is not an absolute path");
         }
         if socket.to_str().is_none_or(|path| path.contains(char::is_control)) {
-            return invalid("its name is no plain text");
+            return invalid("its name is not plain text");
         }
         if length > MAX_SOCKET {
             return invalid(&format!(
@@ -56,9 +55,9 @@ impl Place {
         Ok(())
     }
 
-    /// What cannot be used, in the folder or the folder itself, and what to do.
+    /// The error for a path in the folder, or the folder itself, that cannot be used.
     pub(crate) fn refused(&self, path: &Path, why: impl Display) -> io::Error {
-        // In one line, whatever it is called.
+        // Keeps the message in one line.
         let path = path.to_string_lossy().replace(char::is_control, "?");
         let variable = self.variable;
         io::Error::other(format!(

@@ -33,28 +33,28 @@
 //! | `lock` | locking a mutex whether or not it is poisoned |
 
 mod arguments;
-mod brief;
 mod built_in;
 mod child;
 mod connection;
 mod control;
 mod engine;
 mod envoy;
+mod escape;
 mod event;
 mod folders;
 mod load;
 mod lock;
+mod log_line;
 mod loopback;
 mod mesh;
 mod misuse;
 mod orchestrator;
 mod output;
 mod overview;
+mod printer;
 mod program;
-mod shown;
 mod supervisor;
 mod task;
-mod teller;
 mod terminal;
 mod within;
 
@@ -75,13 +75,13 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        Ok(Action::Ask(port, ask)) => say(control::ask(port, &ask)),
+        Ok(Action::Control(port, request)) => say(control::send(port, &request)),
         Ok(Action::Load(port, options)) => {
             raise_open_files_limit();
             say(load::run(options, || control::front(port)))
         }
-        Ok(Action::Be(Child::Task { service, ip })) => child::serve(service, ip),
-        Ok(Action::Be(Child::Envoy { executable, configuration })) => {
+        Ok(Action::RunChild(Child::Task { service, ip })) => child::serve(service, ip),
+        Ok(Action::RunChild(Child::Envoy { executable, configuration })) => {
             fail(&child::become_envoy(&executable, &configuration))
         }
         Ok(Action::Print(text)) => say(Ok(text)),

@@ -18,12 +18,11 @@ use crate::event::{Awaited, Event};
 use crate::lock::lock;
 use crate::loopback;
 use crate::orchestrator::Orchestrator;
+use crate::printer::Printer;
 use crate::program::own_binary;
 use crate::supervisor::Starter;
-use crate::teller::Teller;
 
-/// When it ends, the mesh says whom it waits for, as often as this passes. Most tasks need half of
-/// it.
+/// How often a stopping mesh prints which processes it waits for. Most tasks need half of this.
 const LONG: Duration = Duration::from_secs(2);
 
 /// Runs the application until Ctrl-C, SIGTERM or the end of the terminal, then drains it.
@@ -43,23 +42,24 @@ pub(crate) async fn run<E: Engine>(
     let front = loopback::port(options.port())
         .map_err(|e| io::Error::new(e.kind(), format!("{e}; --port chooses another")))?;
     let address = front.address();
-    let teller = Teller::start(options.output())?;
-    let (events, told) = channel::unbounded();
-    let (hurry, at_once) = channel::bounded(1);
-    let starter = Starter { own_binary: own_binary()?, events, at_once, awaited: Arc::default() };
+    let printer = Printer::start(options.output())?;
+    let (sender, events) = channel::unbounded();
+    let (stop_at_once, at_once) = channel::bounded(1);
+    let starter =
+        Starter { own_binary: own_binary()?, events: sender, at_once, awaited: Arc::default() };
     let awaited = starter.awaited.clone();
     let orchestrator = Orchestrator::new(start(options, front)?, address, starter);
     let control = Server::bind(address.port()).await?;
 
     let live = async {
         let starting = async { orchestrator.start(options.tasks).await.map_err(io::Error::other) };
-        future::or(starting, tell_of_start(&told, &teller)).await?;
-        // A process is told of before it counts as up: these are all of the start.
-        while let Ok(event) = told.try_recv() {
-            tell_unless_started(event, &teller);
+        future::or(starting, print_start(&events, &printer)).await?;
+        // A process reports its start before it counts as up, so these events are all of the start.
+        while let Ok(event) = events.try_recv() {
+            print_unless_started(event, &printer);
         }
-        teller.tell(Event::Up(orchestrator.overview().await));
-        future::or(control.serve(&orchestrator), tell_all(&told, &teller)).await
+        printer.print(Event::Up(orchestrator.overview().await));
+        future::or(control.serve(&orchestrator), print_all(&events, &printer)).await
     };
     let signalled = async {
         signals.next().await;
@@ -67,68 +67,68 @@ pub(crate) async fn run<E: Engine>(
     };
     let result = future::or(live, signalled).await;
 
-    teller.tell(Event::Stopping);
+    printer.print(Event::Stopping);
     drop(control);
     let again = async {
         // Not by SIGHUP: from a terminal that closes, both the kernel and a shell send it.
         while let Some(Ok(Signal::Hup)) = signals.next().await {}
-        teller.tell(Event::StoppingAtOnce);
-        // Every process is killed, and waited for: when the mesh ends, nobody is left who could
-        // still write to a file of it.
-        drop(hurry);
+        printer.print(Event::StoppingAtOnce);
+        // Every process is killed and waited for: when the mesh ends, none can still write to its
+        // files.
+        drop(stop_at_once);
         future::pending().await
     };
-    let telling = future::or(tell_all(&told, &teller), tell_who_is_awaited(&awaited, &teller));
-    let end = future::or(orchestrator.stop(), telling);
+    let printing = future::or(print_all(&events, &printer), print_awaited(&awaited, &printer));
+    let end = future::or(orchestrator.stop(), printing);
     let answered = future::or(end, again).await;
-    // What the last processes said.
-    while let Ok(event) = told.try_recv() {
-        teller.tell(event);
+    // The events of the last processes.
+    while let Ok(event) = events.try_recv() {
+        printer.print(event);
     }
     for answered in answered {
-        teller.tell(Event::Answered(answered));
+        printer.print(Event::Answered(answered));
     }
-    teller.finish();
+    printer.finish();
     result
 }
 
-/// Tells what happens during the start: not of each process that is up, for they all will be.
-async fn tell_of_start<T>(told: &Receiver<Event>, teller: &Teller) -> T {
-    while let Ok(event) = told.recv().await {
-        tell_unless_started(event, teller);
+/// Prints events during the start, but not each process's own start.
+async fn print_start<T>(events: &Receiver<Event>, printer: &Printer) -> T {
+    while let Ok(event) = events.recv().await {
+        print_unless_started(event, printer);
     }
     future::pending().await
 }
 
-fn tell_unless_started(event: Event, teller: &Teller) {
+fn print_unless_started(event: Event, printer: &Printer) {
     if !matches!(event, Event::Started { .. }) {
-        teller.tell(event);
+        printer.print(event);
     }
 }
 
-/// Tells what happens.
-async fn tell_all<T>(told: &Receiver<Event>, teller: &Teller) -> T {
-    while let Ok(event) = told.recv().await {
-        teller.tell(event);
+/// Prints events.
+async fn print_all<T>(events: &Receiver<Event>, printer: &Printer) -> T {
+    while let Ok(event) = events.recv().await {
+        printer.print(event);
     }
     future::pending().await
 }
 
-/// Tells who has not ended yet, while that takes long.
-async fn tell_who_is_awaited<T>(awaited: &Mutex<BTreeSet<Awaited>>, teller: &Teller) -> T {
+/// Prints which processes have not ended yet, while stopping takes long.
+async fn print_awaited<T>(awaited: &Mutex<BTreeSet<Awaited>>, printer: &Printer) -> T {
     let mut last = BTreeSet::new();
     loop {
         Timer::after(LONG).await;
         let awaited = lock(awaited).clone();
         if !awaited.is_empty() && awaited != last {
-            teller.tell(Event::Awaited { processes: awaited.iter().cloned().collect() });
+            printer.print(Event::Awaited { processes: awaited.iter().cloned().collect() });
             last = awaited;
         }
     }
 }
 
-/// Whether whoever started the mesh wants it to outlive the terminal, as nohup does. Only Linux says
-/// so; elsewhere it ends with the terminal.
+/// Whether SIGHUP is ignored, as under nohup, so that the mesh outlives the terminal. Only Linux
+/// tells; elsewhere the mesh ends with the terminal.
 fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::shown;
+use crate::escape;
 
 /// An example of each command, for errors about its arguments.
 pub(crate) const EXAMPLES: &[(&str, &str)] = &[
@@ -39,9 +39,9 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
     // The option of `--port <N>`, or a positional argument such as `<TASK>`.
     let name = argument.split([' ', '=']).next().unwrap_or_default();
     let shown = if name.starts_with("--") {
-        format!("{name} {}", shown::word(&value))
+        format!("{name} {}", escape::word(&value))
     } else {
-        shown::word(&value)
+        escape::word(&value)
     };
     let typed = || words.iter().skip(1).filter_map(|word| word.to_str());
     let example = typed().find_map(|word| EXAMPLES.iter().find(|(command, _)| *command == word));
@@ -53,7 +53,7 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
             }
             _ => format!("{name} needs a value"),
         },
-        // The parsers of this file and of `Site` say what to give.
+        // The parsers of this file and of `Target` say what to give.
         ErrorKind::ValueValidation => {
             let why = error.source().map(ToString::to_string).unwrap_or_default();
             if name == "<TASKS>" || name == "[URL]" { why } else { format!("{shown}: {why}") }
@@ -64,11 +64,11 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
                 return format!("there is no {command}: {now}");
             }
             let all: Vec<_> = EXAMPLES.iter().map(|(command, _)| *command).collect();
-            let command = shown::word(&command);
+            let command = escape::word(&command);
             format!("there is no command {command}: give one of {}", all.join(", "))
         }
         ErrorKind::UnknownArgument => {
-            let word = shown::word(&argument);
+            let word = escape::word(&argument);
             let similar = text(ContextKind::SuggestedArg);
             match (argument.starts_with('-'), similar.is_empty(), as_in) {
                 (true, false, _) => format!("there is no {word}: did you mean {similar}?"),
@@ -89,13 +89,13 @@ pub(crate) fn what_is_wrong(error: &clap::Error, words: &[OsString]) -> String {
         },
         ErrorKind::ArgumentConflict => format!("{name} is given twice: leave one out"),
         ErrorKind::TooManyValues => {
-            format!("{name} takes no value: leave out {}", shown::word(&value))
+            format!("{name} takes no value: leave out {}", escape::word(&value))
         }
         ErrorKind::InvalidUtf8 => {
             let word = words.iter().skip(1).find(|word| word.to_str().is_none());
-            let word = word.map(|word| shown::word(&word.to_string_lossy())).unwrap_or_default();
+            let word = word.map(|word| escape::word(&word.to_string_lossy())).unwrap_or_default();
             format!("{word} is not UTF-8: give plain text")
         }
-        _ => shown::line(error.to_string().lines().next().unwrap_or_default()),
+        _ => escape::line(error.to_string().lines().next().unwrap_or_default()),
     }
 }

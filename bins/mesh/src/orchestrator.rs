@@ -1,4 +1,4 @@
-//! The tasks of a mesh, and what changes them: more and fewer of them, other variables, a release.
+//! The tasks of a mesh, and their changes: scaling, other variables, a release.
 //!
 //! As in ECS, a changed variable makes a new task: it is started beside the old one, and when it
 //! takes requests, the old one is drained. Here the new one keeps the old one's name.
@@ -15,28 +15,28 @@ use smol::channel::{self, Receiver, Sender};
 use smol::future;
 use smol::lock::MutexGuard;
 
-use crate::brief::brief;
 use crate::engine::{Engine, ProxyProcess, Register, front_name};
 use crate::event::{Answered, Event};
 use crate::lock::lock;
+use crate::log_line;
 use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
 use crate::program::Program;
 use crate::supervisor::{Process, Starter, closed};
 use crate::task::{MAX_TASKS, Task, Traffic, Variables, not_possible};
 
-/// What runs, by way of an engine.
+/// Everything that runs.
 pub(crate) struct Orchestrator<E> {
     engine: E,
-    /// Where the load balancer takes requests.
+    /// The load balancer's address.
     front: SocketAddr,
     starter: Starter,
     tasks: Mutex<BTreeMap<Task, Running>>,
     load_balancer: Mutex<Option<Process>>,
-    /// How often the tasks answered that have ended.
+    /// How many requests the tasks that have ended answered.
     answered: Mutex<BTreeMap<Task, u64>>,
-    /// Held by who changes what runs: one change after the other.
+    /// Held during a change, so that there is one at a time.
     changing: smol::lock::Mutex<()>,
-    /// Closed when the mesh ends: changes are given up.
+    /// Closed when the mesh ends, which cancels changes.
     ending: (Sender<()>, Receiver<()>),
 }
 
@@ -46,15 +46,15 @@ struct Running {
     traffic: Traffic,
     application: Process,
     sidecar: Option<Process>,
-    /// The process that was paused.
+    /// The id of the process that was paused.
     paused: Option<u32>,
 }
 
-/// What becomes of a change then.
+/// The error of a change that is cancelled by the end of the mesh.
 const ENDS: &str = "the mesh ends";
 
 impl<E: Engine> Orchestrator<E> {
-    /// Nothing runs yet.
+    /// An orchestrator with no tasks yet.
     pub(crate) fn new(engine: E, front: SocketAddr, starter: Starter) -> Arc<Self> {
         Arc::new(Self {
             engine,
@@ -68,7 +68,7 @@ impl<E: Engine> Orchestrator<E> {
         })
     }
 
-    /// Starts so many tasks of each service, and then the load balancer, which else would find
+    /// Starts this many tasks of each service, and then the load balancer, which would otherwise find
     /// its targets unhealthy.
     ///
     /// # Errors
@@ -86,13 +86,13 @@ impl<E: Engine> Orchestrator<E> {
         Ok(())
     }
 
-    /// Ends everything: the tasks drain, and, as in ECS, their proxies outlive them. Says how often
-    /// each task answered.
+    /// Stops everything: the tasks drain first and, as in ECS, their proxies stop after them. Returns
+    /// how many requests each task answered.
     pub(crate) async fn stop(&self) -> Vec<Answered> {
         self.ending.0.close();
         self.engine.close();
         let all: Vec<_> = lock(&self.tasks).keys().copied().collect();
-        // A change that was under way ends what it has taken from them, at the same time.
+        // A change in progress stops the tasks that it has removed, at the same time.
         future::zip(self.remove(&all), self.changing.lock()).await;
         let load_balancer = lock(&self.load_balancer).take();
         Process::stop(load_balancer).await;
@@ -109,7 +109,7 @@ impl<E: Engine> Orchestrator<E> {
             .collect()
     }
 
-    /// What runs where.
+    /// The state of all services and tasks.
     pub(crate) async fn overview(&self) -> Overview {
         let greeters = self.tasks_of(EDGE, Traffic::Production);
         let mut services = Vec::new();
@@ -159,7 +159,7 @@ impl<E: Engine> Orchestrator<E> {
         }
     }
 
-    /// Runs so many tasks of a service.
+    /// Sets the number of tasks of a service.
     pub(crate) async fn scale(
         self: &Arc<Self>,
         service: Service,
@@ -178,7 +178,7 @@ impl<E: Engine> Orchestrator<E> {
             // None is left once the mesh ends.
             let first = *tasks.first().ok_or(ENDS)?;
             let mut variables = self.variables(first)?;
-            // A fault is one task's.
+            // New tasks inject no fault.
             variables.fault = None;
             let new = self.free(service).take(count - tasks.len()).collect::<Vec<_>>();
             self.add(new, &variables, Traffic::Production).await?;
@@ -186,12 +186,12 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{}: {}", service.name, names(&self.tasks_of(service, Traffic::Production))))
     }
 
-    /// Replaces a task by one with this `FAULT`, or with none.
+    /// Replaces a task with one that has this `FAULT`, or none.
     pub(crate) async fn fault(&self, task: Task, fault: Option<String>) -> Result<String, String> {
         if task.service.kind == Kind::Edge {
             let leaves: Vec<_> = LEAVES.iter().map(|leaf| leaf.name).collect();
             let leaves = leaves.join(", ");
-            return Err(format!("{task} knows no faults: give a task of one of {leaves}"));
+            return Err(format!("{task} cannot inject faults: give a task of one of {leaves}"));
         }
         let _changing = self.change().await?;
         let variables = Variables { fault, ..self.variables(task)? };
@@ -200,7 +200,7 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{task} is replaced"))
     }
 
-    /// Replaces the tasks of a service, one after the other, by such with this `VERSION`.
+    /// Replaces the tasks of a service, one by one, with tasks of this `VERSION`.
     pub(crate) async fn release(
         &self,
         service: Service,
@@ -218,7 +218,7 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{} replaced: {}", service.name, names(&tasks)))
     }
 
-    /// Starts as many tasks with this `VERSION` as the service has, for test traffic only.
+    /// Starts as many tasks of this `VERSION` as the service has, for test traffic only.
     pub(crate) async fn release_beside(
         self: &Arc<Self>,
         service: Service,
@@ -241,7 +241,7 @@ impl<E: Engine> Orchestrator<E> {
         ))
     }
 
-    /// Gives the tasks of a blue-green release all requests, and ends those before them.
+    /// Sends all requests to the new tasks of a blue-green release, and stops the old ones.
     pub(crate) async fn promote(&self, service: Service) -> Result<String, String> {
         let _changing = self.change().await?;
         let (blue, green) = self.released(service)?;
@@ -255,7 +255,7 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{}: {}", service.name, names(&green)))
     }
 
-    /// Ends the tasks of a blue-green release.
+    /// Stops the new tasks of a blue-green release.
     pub(crate) async fn roll_back(&self, service: Service) -> Result<String, String> {
         let _changing = self.change().await?;
         let (blue, green) = self.released(service)?;
@@ -263,7 +263,7 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{}: {}", service.name, names(&blue)))
     }
 
-    /// Pauses a task's process as it stands, or, by `SIGCONT`, lets it go on, or kills it.
+    /// Sends a signal to a task's process: suspends it, resumes it, or kills it.
     pub(crate) fn signal(&self, task: Task, signal: Signal) -> Result<String, String> {
         let mut tasks = lock(&self.tasks);
         let Some(running) = tasks.get_mut(&task) else { return Err(no_task(task, &tasks)) };
@@ -274,7 +274,7 @@ impl<E: Engine> Orchestrator<E> {
         Ok(format!("{signal} to {task}, process {pid}"))
     }
 
-    /// Waits for its turn to change what runs.
+    /// Waits until no other change is in progress.
     async fn change(&self) -> Result<MutexGuard<'_, ()>, String> {
         let changing = self.changing.lock().await;
         self.goes_on().map(|()| changing)
@@ -301,9 +301,9 @@ impl<E: Engine> Orchestrator<E> {
         future::or(is_up, ends).await.map_err(|why| cannot_start(name, &why))
     }
 
-    /// Tells what was changed.
-    pub(crate) fn tell(&self, what: &str) {
-        // Fails once nobody listens any more: the mesh has ended.
+    /// Prints what was changed.
+    pub(crate) fn announce(&self, what: &str) {
+        // Fails once the receiver is dropped: the mesh has ended.
         let _ = self.starter.events.try_send(Event::Changed { what: what.to_owned() });
     }
 
@@ -316,7 +316,7 @@ impl<E: Engine> Orchestrator<E> {
         its.map(|(task, _)| *task).collect()
     }
 
-    /// The names that no task of the service has.
+    /// The task numbers of the service that are free.
     fn free(&self, service: Service) -> impl Iterator<Item = Task> {
         (1..=u8::MAX)
             .map(move |number| Task { service, number })
@@ -329,7 +329,7 @@ impl<E: Engine> Orchestrator<E> {
         found.ok_or_else(|| no_task(task, &tasks))
     }
 
-    /// The tasks before a blue-green release, and its own.
+    /// The old and the new tasks of a blue-green release.
     fn released(&self, service: Service) -> Result<(Vec<Task>, Vec<Task>), String> {
         let [blue, green] = [Traffic::Production, Traffic::Test].map(|t| self.tasks_of(service, t));
         if green.is_empty() {
@@ -383,7 +383,7 @@ impl<E: Engine> Orchestrator<E> {
         self.engine.add(task, traffic).map_err(failed)?;
         let application = self.start_application(task, &variables);
         let is_up = application.is_up();
-        // Known before it is up: who ends everything ends it too.
+        // Inserted before it is up, so that the end of the mesh stops it too.
         let running = Running { variables, traffic, application, sidecar: None, paused: None };
         if let Some(late) = self.insert(task, running) {
             Process::stop([late.application]).await;
@@ -396,7 +396,7 @@ impl<E: Engine> Orchestrator<E> {
             if let Some(running) = lock(&self.tasks).get_mut(&task) {
                 running.sidecar = sidecar.take();
             }
-            // Of a task that has been ended meanwhile.
+            // The task has been removed meanwhile.
             Process::stop(sidecar).await;
             if let Some(is_up) = is_up {
                 self.is_up(&name, is_up).await?;
@@ -405,10 +405,10 @@ impl<E: Engine> Orchestrator<E> {
         Ok(())
     }
 
-    /// Takes in a task, unless the mesh ends: then it is given back.
+    /// Inserts a task, or returns it if the mesh ends.
     fn insert(&self, task: Task, running: Running) -> Option<Running> {
         let mut tasks = lock(&self.tasks);
-        // Under the lock: whoever ends everything says so, and then takes it.
+        // Checked under the lock: `stop` sets the flag before it takes the lock.
         if self.goes_on().is_err() {
             return Some(running);
         }
@@ -416,7 +416,7 @@ impl<E: Engine> Orchestrator<E> {
         None
     }
 
-    /// Starts a task's program, which finds the services that it calls.
+    /// Starts a task's program with the URLs of the services that it calls.
     fn start_application(&self, task: Task, variables: &Variables) -> Process {
         let url = |leaf: &Service| {
             (leaf.variable, format!("http://{}", self.engine.upstream(task, *leaf)))
@@ -428,7 +428,7 @@ impl<E: Engine> Orchestrator<E> {
         self.process(task.to_string(), program, self.engine.register(task))
     }
 
-    /// Puts a new process in the place of a task's own. If it cannot start, nothing changes.
+    /// Replaces a task's process. If the new one cannot start, nothing changes.
     async fn replace(&self, task: Task, variables: Variables) -> Result<(), String> {
         let new = self.start_application(task, &variables);
         if let Err(why) = self.is_up(&task.to_string(), new.is_up()).await {
@@ -440,14 +440,14 @@ impl<E: Engine> Orchestrator<E> {
                 running.variables = variables;
                 std::mem::replace(&mut running.application, new)
             }
-            // The mesh ends, and ends the old one.
+            // The mesh ends, and stops the old one.
             None => new,
         };
         Process::stop([old]).await;
         self.goes_on()
     }
 
-    /// Drains tasks, all at the same time, and ends what belongs to them.
+    /// Drains tasks, all at the same time, and then stops their sidecars.
     async fn remove(&self, tasks: &[Task]) {
         let mut removed: Vec<_> = {
             let mut all = lock(&self.tasks);
@@ -476,7 +476,7 @@ fn pid(process: &Process) -> Option<u32> {
 }
 
 fn cannot_start(name: &str, why: &str) -> String {
-    format!("{name} cannot start: {}", brief(why))
+    format!("{name} cannot start: {}", log_line::shorten(why))
 }
 
 fn no_task(task: Task, tasks: &BTreeMap<Task, Running>) -> String {

@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use chassis::shutdown::STOP_TIMEOUT;
 
-use crate::brief::brief;
 use crate::event::{Awaited, Counted, Event};
+use crate::log_line;
 use crate::overview::Overview;
 use crate::terminal;
 
-/// Who says what no task says.
+/// The prefix of the mesh's own lines.
 const MESH: &str = "mesh";
 
-/// For whom it writes.
+/// The output format.
 #[derive(Clone, Copy)]
 pub(crate) enum Output {
     /// Lines of text.
-    People,
+    Text,
     /// One JSON object a line.
-    Machines,
+    Json,
 }
 
 impl Output {
-    /// Tells what happened.
-    pub(crate) fn tell(self, event: &Event) {
+    /// Prints an event.
+    pub(crate) fn print(self, event: &Event) {
         match self {
-            Self::People => match event {
-                Event::Log { process, line } => write(process, &brief(line)),
+            Self::Text => match event {
+                Event::Log { process, line } => write(process, &log_line::shorten(line)),
                 _ => write(MESH, &text(event)),
             },
-            Self::Machines => {
-                // An event has text keys only, so it always is JSON.
+            Self::Json => {
+                // Cannot fail: all keys of an event are strings.
                 let line = serde_json::to_string(event).unwrap_or_default();
                 // As in `write`.
                 let _ = writeln!(io::stdout(), "{line}");
@@ -41,11 +41,11 @@ impl Output {
     }
 }
 
-/// One line, with who says it in front; on a terminal the tasks' own lines are dim.
+/// Writes one line with its source as a prefix; on a terminal the tasks' lines are dim.
 fn write(who: &str, text: &str) {
     let dim = who != MESH && terminal::shows_colours(&io::stdout());
     let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
-    // Fails when nobody reads any more. The mesh runs on.
+    // Fails once the pipe is closed; the mesh keeps running.
     let _ = writeln!(io::stdout(), "{on}{who:<11} | {text}{off}");
 }
 
@@ -99,7 +99,7 @@ fn all(overview: &Overview) -> String {
     lines.join("\n")
 }
 
-/// A word as a shell takes it for one, whatever is in it.
+/// Quotes a word for a shell if needed.
 fn for_a_shell(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
     if word.chars().all(is_plain) {
@@ -108,7 +108,7 @@ fn for_a_shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Says what is wrong, to whoever still listens.
+/// Prints an error, if standard error is still open.
 pub(crate) fn complain(error: impl Display) {
     let _ = writeln!(io::stderr(), "mesh: {error}");
 }

@@ -1,4 +1,4 @@
-//! What runs where.
+//! The state of a mesh: its services and tasks.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::task::Traffic;
 
-/// All of a mesh.
+/// The whole mesh.
 #[derive(Serialize)]
 pub(crate) struct Overview {
-    /// Where the load balancer takes the application's requests.
+    /// The load balancer's address.
     pub(crate) address: SocketAddr,
     pub(crate) services: Vec<ServiceOverview>,
 }
@@ -20,9 +20,9 @@ pub(crate) struct Overview {
 #[derive(Serialize)]
 pub(crate) struct ServiceOverview {
     pub(crate) name: &'static str,
-    /// What passes requests on to its tasks.
+    /// The proxy in front of its tasks.
     pub(crate) behind: &'static str,
-    /// Where that is, if it is one place for all who call the service.
+    /// That proxy's address, if all callers use the same one.
     pub(crate) address: Option<SocketAddr>,
     /// The load balancer's Envoy.
     pub(crate) envoy: Option<EnvoyOverview>,
@@ -42,7 +42,7 @@ pub(crate) struct TaskOverview {
     pub(crate) version: Option<String>,
     pub(crate) fault: Option<String>,
     pub(crate) traffic: Traffic,
-    /// By `mesh pause`.
+    /// Suspended by `mesh pause`.
     pub(crate) paused: bool,
     /// The proxies that send it no requests.
     pub(crate) ejected_by: Vec<String>,
@@ -57,7 +57,7 @@ pub(crate) struct EnvoyOverview {
 }
 
 impl Overview {
-    /// In words, from the outside to the inside: a line for each service and for each task.
+    /// As text, the edge first: a line for each service and for each task.
     pub(crate) fn lines(&self) -> Vec<String> {
         let (edge, leaves): (Vec<_>, Vec<_>) =
             self.services.iter().partition(|service| service.name == EDGE.name);
@@ -90,7 +90,7 @@ impl TaskOverview {
             words.push("paused".to_owned());
         }
         if !self.ejected_by.is_empty() {
-            words.push(format!("out for {}", self.ejected_by.join(" and ")));
+            words.push(format!("ejected by {}", self.ejected_by.join(" and ")));
         }
         format!("    {:<16} {}", self.name, words.join(", "))
     }

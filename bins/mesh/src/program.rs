@@ -1,4 +1,4 @@
-//! What a supervisor runs, a task or an Envoy, and what that process's log tells of it.
+//! What a supervisor runs, a task or an Envoy, and what its log reports.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,33 +10,32 @@ use serde_json::Value;
 
 use crate::task::Task;
 
-/// A process to be. Both start as the mesh's own binary.
+/// A program to run. Both kinds start as the mesh's own binary.
 pub(crate) enum Program {
-    /// A service, on a free port of the address.
+    /// A service, on any free port of the address.
     Task { task: Task, ip: IpAddr, environment: Vec<(&'static str, String)> },
-    /// An Envoy that listens on the address, as its configuration says.
+    /// An Envoy; its configuration has it listen on the address.
     Envoy { executable: PathBuf, configuration: PathBuf, address: SocketAddr },
 }
 
-/// What a line of a process's log tells the mesh.
+/// What a line of a process's log reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     /// The process takes requests.
     Listening(SocketAddr),
-    /// The process wants no more of them.
+    /// The process is draining.
     Draining,
 }
 
-/// The binary that the mesh is. Asked for once, at the start: cargo puts another in its place with
-/// the next build.
+/// The mesh's own binary. Resolved once, at the start, because the next build replaces the file.
 ///
 /// # Errors
 ///
-/// The system does not say.
+/// The system cannot tell.
 pub(crate) fn own_binary() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
-        // The one that runs, also when it has no name any more. A new process has the same one until
-        // it starts another, so this leads there too.
+        // Works for a deleted file too. A forked child still is the same binary until it calls exec,
+        // so this path is right in the child as well.
         Ok("/proc/self/exe".into())
     } else {
         std::env::current_exe()
@@ -44,19 +43,19 @@ pub(crate) fn own_binary() -> io::Result<PathBuf> {
 }
 
 impl Program {
-    /// The command that starts it, as the mesh's own binary.
+    /// The command that starts it.
     pub(crate) fn command(&self, own_binary: &Path) -> Command {
         let mut command = Command::new(own_binary);
         command.arg0("mesh");
         match self {
             Self::Task { task, ip, environment } => {
                 command.args(["task", task.service.name, &ip.to_string()]);
-                // As in ECS, nothing comes from whoever starts the mesh.
+                // As in ECS, a task inherits no variables.
                 command.env_clear();
                 command.env("HOSTNAME", task.to_string()).env("PORT", "0");
                 command.envs(environment.iter().map(|(name, value)| (name, value)));
             }
-            // It keeps the environment: an `envoy` may be a script that finds the real one by it.
+            // Keeps the environment: `envoy` may be a script that needs it to find the real one.
             Self::Envoy { executable, configuration, .. } => {
                 command.arg("envoy").args([executable, configuration]);
             }
@@ -64,7 +63,7 @@ impl Program {
         command
     }
 
-    /// What a line of its log tells the mesh, if anything.
+    /// What a line of its log reports, if anything.
     pub(crate) fn report(&self, line: &str) -> Option<Report> {
         let line: Value = serde_json::from_str(line).ok()?;
         match self {
@@ -80,8 +79,8 @@ impl Program {
         }
     }
 
-    /// Whether a line of its log is for people: Envoy's information is not, it is all its life.
-    pub(crate) fn is_for_people(&self, line: &str) -> bool {
+    /// Whether a line of its log is printed. Envoy's lines of level info are too many.
+    pub(crate) fn is_printed(&self, line: &str) -> bool {
         matches!(self, Self::Task { .. }) || !line.starts_with(r#"{"level":"info""#)
     }
 }

@@ -25,14 +25,13 @@ use crate::lock::lock;
 use crate::program::{Program, Report};
 use crate::within::within;
 
-/// A dead process's first wait; each further death in a row doubles it.
+/// The first delay before a restart; each further death in a row doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-/// A process that lived this long was well: its next death is a first one again.
-const WELL: Duration = Duration::from_secs(10);
+/// After this long a process counts as stable: its next restart has the first delay again.
+const STABLE: Duration = Duration::from_secs(10);
 
-/// How long a process may take to listen once it has said that it does, and how often it
-/// is tried.
+/// How long a process may take to listen once its log reports it, and how often that is checked.
 const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 const LISTEN_PAUSE: Duration = Duration::from_millis(2);
 
@@ -42,16 +41,16 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// What the processes of a mesh have in common.
 #[derive(Clone)]
 pub(crate) struct Starter {
-    /// What they all start as.
+    /// The binary that they all start as.
     pub(crate) own_binary: PathBuf,
     pub(crate) events: Sender<Event>,
-    /// Closed when processes are to stop without the time to drain.
+    /// Closed when processes are to stop without a drain.
     pub(crate) at_once: Receiver<()>,
-    /// Those that were told to stop, and have not yet.
+    /// Those that are stopping, and have not ended yet.
     pub(crate) awaited: Arc<Mutex<BTreeSet<Awaited>>>,
 }
 
-/// A process that is started again when it ends, until it is told to stop.
+/// A process that is restarted when it ends, until it is stopped.
 pub(crate) struct Process {
     /// Dropped to stop it.
     stopper: Sender<()>,
@@ -61,7 +60,7 @@ pub(crate) struct Process {
     first: Receiver<Result<(), String>>,
 }
 
-/// Where a process takes requests, and its process id, while it runs.
+/// A process's address and process id, while it runs.
 type Place = Arc<Mutex<Option<(SocketAddr, u32)>>>;
 
 impl Process {
@@ -94,7 +93,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// It ended, or does not listen in time: the words say why.
+    /// It ended, or does not listen in time: the message has the reason.
     pub(crate) fn is_up(&self) -> impl Future<Output = Result<(), String>> + Send + use<> {
         let first = self.first.clone();
         async move {
@@ -104,12 +103,12 @@ impl Process {
         }
     }
 
-    /// Where it takes requests, and its process id, while it runs.
+    /// Its address and process id, while it runs.
     pub(crate) fn place(&self) -> Option<(SocketAddr, u32)> {
         *lock(&self.place)
     }
 
-    /// Stops processes, all at the same time, and waits for their ends.
+    /// Stops processes, all at the same time, and waits until they have ended.
     pub(crate) async fn stop(processes: impl IntoIterator<Item = Self>) {
         let stop = |process: Self| {
             drop(process.stopper);
@@ -130,12 +129,12 @@ struct Supervisor {
     place: Place,
     starts: Sender<Result<(), String>>,
     has_started: AtomicBool,
-    /// Of its log: if the process ends at once, this says why.
+    /// The last line of its log: the reason, if the process ends at once.
     last_line: Mutex<String>,
 }
 
 impl Supervisor {
-    /// Runs the process until it is told to stop and has ended.
+    /// Runs the process, and restarts it, until it is stopped.
     async fn run(self) {
         let mut delay = FIRST_DELAY;
         while !self.stop.is_closed() {
@@ -144,20 +143,20 @@ impl Supervisor {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("cannot start: {error}"),
             };
-            self.takes_no_more();
+            self.deregister();
             *lock(&self.place) = None;
             let last_line = std::mem::take(&mut *lock(&self.last_line));
             let why = if last_line.is_empty() { how.clone() } else { last_line };
-            // Nobody asks after the first start.
+            // Only the first start has a receiver.
             let _ = self.starts.try_send(Err(why));
             if self.stop.is_closed() {
                 break;
             }
-            if started.elapsed() >= WELL {
+            if started.elapsed() >= STABLE {
                 delay = FIRST_DELAY;
             }
             let again_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            self.tell(Event::Ended { process: self.name.clone(), how, again_in_ms }).await;
+            self.send(Event::Ended { process: self.name.clone(), how, again_in_ms }).await;
             let rest = async {
                 smol::Timer::after(delay).await;
             };
@@ -166,17 +165,17 @@ impl Supervisor {
         }
     }
 
-    /// One life of the process.
+    /// Runs the process once.
     async fn run_once(&self) -> io::Result<ExitStatus> {
         let mut command = self.program.command(&self.starter.own_binary);
-        // A group of its own: Ctrl-C reaches the mesh alone, which then stops the others.
+        // Its own process group, so that Ctrl-C reaches only the mesh, which stops the others.
         command.process_group(0);
         let mut child = Command::from(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        // Held open, and taken because status() would close it: a task ends when it does.
+        // Held open: a task ends when it closes. Taken, because status() would close it.
         let _stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let pid = child.id();
@@ -185,7 +184,7 @@ impl Supervisor {
         status
     }
 
-    /// Waits for the end of the process, and brings it about when told to stop.
+    /// Waits for the end of the process, and stops it when told to.
     async fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let stop = async {
             closed(&self.stop).await;
@@ -194,7 +193,7 @@ impl Supervisor {
         if let Some(status) = future::or(async { Some(child.status().await) }, stop).await {
             return status;
         }
-        self.takes_no_more();
+        self.deregister();
         let awaited = Awaited { process: self.name.clone(), pid: child.id() };
         lock(&self.starter.awaited).insert(awaited.clone());
         let status = self.end(child).await;
@@ -202,9 +201,9 @@ impl Supervisor {
         status
     }
 
-    /// Has the process drain, and kills it if that takes too long.
+    /// Sends SIGTERM, and SIGKILL if the drain takes too long.
     async fn end(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        // Not waited for yet, so the id is still its own.
+        // Not reaped yet, so the process id is still valid.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
@@ -222,55 +221,55 @@ impl Supervisor {
         child.status().await
     }
 
-    /// Passes the log on, and learns from it whether the process takes requests.
+    /// Passes the log on, and registers the process when the log reports that it listens.
     async fn read_log(&self, log: Option<impl AsyncRead + Unpin>, pid: u32) {
         let Some(log) = log else { return };
         let mut lines = BufReader::new(log).lines();
         while let Some(Ok(line)) = lines.next().await {
             let process = self.name.clone();
             let report = self.program.report(&line);
-            if self.program.is_for_people(&line) {
+            if self.program.is_printed(&line) {
                 line.clone_into(&mut lock(&self.last_line));
-                self.tell(Event::Log { process: process.clone(), line }).await;
+                self.send(Event::Log { process: process.clone(), line }).await;
             }
             match report {
                 Some(Report::Listening(address)) => {
                     future::or(listening(address), closed(&self.stop)).await;
-                    // One that is to end takes nothing any more: another may have its place.
+                    // A stopping process must not register: another may have taken its place.
                     if self.stop.is_closed() {
                         continue;
                     }
                     *lock(&self.place) = Some((address, pid));
                     (self.register)(Registration::Up(address));
                     let again = self.has_started.swap(true, Relaxed);
-                    self.tell(Event::Started { process, address, pid, again }).await;
+                    self.send(Event::Started { process, address, pid, again }).await;
                     let _ = self.starts.try_send(Ok(()));
                 }
-                Some(Report::Draining) => self.takes_no_more(),
+                Some(Report::Draining) => self.deregister(),
                 None => {}
             }
         }
     }
 
-    fn takes_no_more(&self) {
+    fn deregister(&self) {
         let place = *lock(&self.place);
         if let Some((address, _)) = place {
             (self.register)(Registration::Down(address));
         }
     }
 
-    async fn tell(&self, event: Event) {
-        // Fails once nobody listens any more: the mesh has ended.
+    async fn send(&self, event: Event) {
+        // Fails once the receiver is dropped: the mesh has ended.
         let _ = self.starter.events.send(event).await;
     }
 }
 
-/// Waits until the channel is closed. Nothing is ever sent.
+/// Waits until the channel is closed; nothing is ever sent on it.
 pub(crate) async fn closed(channel: &Receiver<()>) {
     let _ = channel.recv().await;
 }
 
-/// Waits until connections are accepted: Envoy says so a moment before.
+/// Waits until connections are accepted: Envoy's log is a moment early.
 async fn listening(address: SocketAddr) {
     let end = Instant::now() + LISTEN_LIMIT;
     while Async::<TcpStream>::connect(address).await.is_err() && Instant::now() < end {

@@ -1,4 +1,4 @@
-//! What a task is called.
+//! A task's name and variables.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use chassis::settings::{self, Invalid};
 use leaf::check_fault;
 use serde::{Serialize, Serializer};
 
-use crate::shown;
+use crate::escape;
 
 /// Tasks of one service; more would only share the same CPUs. A blue-green release has as many
 /// again.
 pub(crate) const MAX_TASKS: u8 = 32;
 
-/// Refuses so many tasks.
+/// The error for an impossible number of tasks.
 pub(crate) fn not_possible(tasks: impl fmt::Display) -> String {
     format!("{tasks} tasks are not possible: give 1 to {MAX_TASKS}")
 }
@@ -27,7 +27,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// The tasks of a mesh that has so many of each service.
+    /// The tasks of a mesh with this many of each service.
     pub(crate) fn all(of_each: u8) -> impl Iterator<Item = Self> {
         let tasks = move |&service| (1..=of_each).map(move |number| Self { service, number });
         SERVICES.iter().flat_map(tasks)
@@ -38,7 +38,7 @@ impl Task {
         SERVICES.iter().map(|&service| Self { service, number: u8::MAX }.to_string())
     }
 
-    /// Finds a task by its name.
+    /// Parses a task's name.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let parts = name.rsplit_once('-');
         let task = parts.and_then(|(service, number)| {
@@ -46,27 +46,27 @@ impl Task {
             (task.to_string() == name).then_some(task)
         });
         task.ok_or_else(|| {
-            let name = shown::word(name);
-            format!("{name} names no task: give a service and a number, as in name-1")
+            let name = escape::word(name);
+            format!("{name} is not a task: give a service and a number, as in name-1")
         })
     }
 }
 
-/// The variables that change what a task is: a changed one makes a new task.
+/// The variables of a task; changing one replaces the task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Variables {
-    /// The word behind the host in its answers.
+    /// The version after the host name in its answers.
     pub(crate) version: Option<String>,
-    /// How it misbehaves.
+    /// The faults that it injects.
     pub(crate) fault: Option<String>,
 }
 
 impl Variables {
-    /// Whether a task would start with them.
+    /// Checks that a task would start with them.
     ///
     /// # Errors
     ///
-    /// One of them is wrong: what would be right.
+    /// One of them is invalid: the message has the remedy.
     pub(crate) fn check(&self) -> Result<(), String> {
         let or_none = |invalid: Invalid| format!("{invalid}, or give none");
         if let Some(fault) = &self.fault {
@@ -74,7 +74,7 @@ impl Variables {
         }
         match &self.version {
             None => Ok(()),
-            // To a task, that is none; to who typed it, it is a word that is missing.
+            // A task would take it for none, but on a command line it is a missing argument.
             Some(word) if word.is_empty() => {
                 Err(Invalid::new("VERSION", word, "is no word: give one"))
             }
@@ -90,11 +90,11 @@ impl Variables {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Traffic {
-    /// Those of everybody.
+    /// All requests.
     #[default]
     Production,
-    /// Only those with the header [`envoy_config::policy::TEST_HEADER`]. Such requests go to
-    /// production where no task is up for them.
+    /// Only requests with the header [`envoy_config::policy::TEST_HEADER`]. If no such task is up,
+    /// these requests go to production.
     Test,
 }
 

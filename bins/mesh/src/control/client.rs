@@ -1,4 +1,4 @@
-//! Asks a mesh that runs.
+//! Sends commands to a running mesh.
 
 use std::fmt::Display;
 use std::io;
@@ -10,43 +10,43 @@ use std::time::{Duration, Instant};
 use smol::Async;
 use smol::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::SIGN_OF_LIFE;
-use super::ask::Ask;
-use super::place::Sockets;
+use super::HEARTBEAT;
+use super::request::Request;
+use super::sockets::Sockets;
 use crate::output::complain;
 use crate::within::within;
 
-/// A mesh that shows no sign of life for so long is suspended.
-const SILENCE: Duration = SIGN_OF_LIFE.saturating_mul(4);
-/// One that is at it for so long has to wait for something.
+/// A mesh that sends no heartbeat for this long is suspended.
+const SILENCE: Duration = HEARTBEAT.saturating_mul(4);
+/// After this long, the user is told that the mesh is still busy.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Asks the mesh with this port, or the only one: its words.
+/// Sends a command to the mesh on this port, or to the only one, and returns its answer.
 ///
 /// # Errors
 ///
-/// It is not clear which mesh is meant, it does not answer, or it says no: one line that says what
-/// would be right.
-pub(crate) fn ask(port: Option<u16>, ask: &Ask) -> Result<String, String> {
+/// It is not clear which mesh is meant, it does not answer, or it refuses the command: one line with
+/// the remedy.
+pub(crate) fn send(port: Option<u16>, request: &Request) -> Result<String, String> {
     smol::block_on(async {
         let sockets = Sockets::open().map_err(|error| error.to_string())?;
         let port = which(&sockets, port).await?;
         let failed = |error: &dyn Display| format!("the mesh on port {port} {error}");
-        let answer = exchange(&sockets.of(port), ask).await;
+        let answer = exchange(&sockets.of(port), request).await;
         answer.map_err(|error| match error.kind() {
-            // The last two: so many have asked in vain that the kernel keeps no more of them.
+            // The last two: the backlog is full of clients that got no answer.
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected => {
                 failed(&SUSPENDED)
             }
             io::ErrorKind::UnexpectedEof => failed(&"has ended, or has too many clients"),
-            _ => failed(&format!("cannot be asked: {error}")),
+            _ => failed(&format!("cannot be reached: {error}")),
         })?
     })
 }
 
-const SUSPENDED: &str = "does not answer: fg lets it go on where Ctrl-Z has suspended it";
+const SUSPENDED: &str = "does not answer: if Ctrl-Z has suspended it, fg resumes it";
 
-/// Where the application of the mesh with this port, or of the only one, takes requests.
+/// The address of the load balancer of the mesh on this port, or of the only one.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub(crate) fn front(port: Option<u16>) -> Result<SocketAddr, String> {
         let sockets = Sockets::open().map_err(|error| error.to_string())?;
         which(&sockets, port).await
     })?;
-    ask(Some(port), &Ask::Status { json: false })?;
+    send(Some(port), &Request::Status { json: false })?;
     Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
@@ -74,22 +74,22 @@ async fn which(sockets: &Sockets, port: Option<u16>) -> Result<u16, String> {
     }
 }
 
-/// Sends a line, and reads the answer behind the signs of life. Says once that it takes time.
-async fn exchange(socket: &Path, ask: &Ask) -> io::Result<Result<String, String>> {
+/// Sends a command, and reads the answer after the heartbeats. Warns once if it takes long.
+async fn exchange(socket: &Path, request: &Request) -> io::Result<Result<String, String>> {
     let mut stream = in_time(Async::<UnixStream>::connect(socket)).await?;
-    let mut line = serde_json::to_string(ask)?;
+    let mut line = serde_json::to_string(request)?;
     line.push('\n');
     in_time(stream.write_all(line.as_bytes())).await?;
     let mut lines = BufReader::new(stream);
-    let (asked, mut said) = (Instant::now(), false);
+    let (sent, mut has_warned) = (Instant::now(), false);
     loop {
         let mut line = String::new();
         match in_time(lines.read_line(&mut line)).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             _ if line != "\n" => return Ok(serde_json::from_str(&line)?),
-            _ if !said && asked.elapsed() >= LONG => {
-                complain("the mesh is at it; it goes on even if Ctrl-C ends this command");
-                said = true;
+            _ if !has_warned && sent.elapsed() >= LONG => {
+                complain("the mesh is still busy with it; Ctrl-C ends only this command");
+                has_warned = true;
             }
             _ => {}
         }

@@ -1,28 +1,28 @@
-//! The mesh's control: what another terminal asks of it, by way of a socket.
+//! The control socket of a mesh, for commands from another terminal.
 //!
-//! A client sends one line, an [`Ask`] in JSON, and gets one line back: `{"Ok":TEXT}` when it is
-//! done, or `{"Err":TEXT}`. Until then it gets empty lines, at once and every [`SIGN_OF_LIFE`]: a
-//! mesh that is busy sends them, and one that is suspended does not.
+//! A client sends one line, a [`Request`] in JSON, and gets one line back: `{"Ok":TEXT}` when it is
+//! done, or `{"Err":TEXT}`. Until then it gets empty lines, one at once and then every [`HEARTBEAT`],
+//! which tell a busy mesh from a suspended one.
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `ask` | what can be asked |
-//! | `place` | where the sockets are, which only their owner reaches |
-//! | `server` | the mesh's side |
-//! | `carry_out` | what it does |
-//! | `client` | the other terminal's |
+//! | `request` | the commands |
+//! | `sockets` | where the sockets are; only their owner can connect |
+//! | `server` | the server, in the mesh |
+//! | `execute` | executes a command |
+//! | `client` | the client, in the other terminal |
 
-mod ask;
-mod carry_out;
 mod client;
-mod place;
+mod execute;
+mod request;
 mod server;
+mod sockets;
 
 use std::time::Duration;
 
-/// How often a mesh says that it is still at what it was asked for.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// How often a busy mesh tells its client that it is alive.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 
-pub(crate) use ask::Ask;
-pub(crate) use client::{ask, front};
+pub(crate) use client::{front, send};
+pub(crate) use request::Request;
 pub(crate) use server::Server;

@@ -1,4 +1,4 @@
-//! The mesh's side of its control.
+//! The server of the control socket.
 
 use std::fs;
 use std::io;
@@ -10,20 +10,20 @@ use std::time::Duration;
 use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use smol::{Async, Timer, future};
 
-use super::SIGN_OF_LIFE;
-use super::carry_out::carry_out;
-use super::place::Sockets;
+use super::HEARTBEAT;
+use super::execute::execute;
+use super::sockets::Sockets;
 use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
 use crate::within::within;
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 4 * 1024;
-/// How long a client may take to send it, and to read the answer.
+/// How long a client may take to send its command, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients at a time; any more are turned away.
 const MAX_CLIENTS: usize = 32;
-/// Rest after a failed accept: there are no files left until a connection ends.
+/// Pause after a failed accept: mostly the process is out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
 
 /// The socket, removed when this is dropped.
@@ -33,7 +33,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds the socket of the mesh with this port.
+    /// Binds the socket of the mesh on this port.
     ///
     /// # Errors
     ///
@@ -44,8 +44,8 @@ impl Server {
         Ok(Self { path: sockets.of(port), listener })
     }
 
-    /// Does what clients ask, until dropped. What has begun comes to its end, even if its client
-    /// leaves.
+    /// Executes the clients' commands, until dropped. A command that has begun is finished even if
+    /// its client disconnects.
     pub(crate) async fn serve<T, E: Engine>(&self, mesh: &Arc<Orchestrator<E>>) -> T {
         let clients = Arc::new(());
         loop {
@@ -56,8 +56,8 @@ impl Server {
             let (mesh, client) = (mesh.clone(), clients.clone());
             if Arc::strong_count(&clients) <= 1 + MAX_CLIENTS {
                 smol::spawn(async move {
-                    // It fails when the client leaves: its own business.
-                    let _ = converse(&stream, &mesh).await;
+                    // Fails if the client disconnects.
+                    let _ = handle(&stream, &mesh).await;
                     drop(client);
                 })
                 .detach();
@@ -72,7 +72,7 @@ impl Drop for Server {
     }
 }
 
-async fn converse<E: Engine>(
+async fn handle<E: Engine>(
     mut stream: &Async<UnixStream>,
     mesh: &Arc<Orchestrator<E>>,
 ) -> io::Result<()> {
@@ -80,10 +80,10 @@ async fn converse<E: Engine>(
     let mut lines = BufReader::new(stream.take(MAX_LINE));
     let answer = match in_time(lines.read_line(&mut line)).await {
         Ok(_) => match serde_json::from_str(&line) {
-            Ok(ask) => {
-                // Not for a client that has gone, while this mesh was suspended.
+            Ok(request) => {
+                // Skips a client that has disconnected while this mesh was suspended.
                 in_time(stream.write_all(b"\n")).await?;
-                future::or(carry_out(mesh, ask), show_life(stream)).await
+                future::or(execute(mesh, request), send_heartbeats(stream)).await
             }
             Err(error) => Err(format!("not understood: {error}")),
         },
@@ -94,11 +94,11 @@ async fn converse<E: Engine>(
     in_time(stream.write_all(line.as_bytes())).await
 }
 
-/// Tells the client that its mesh is at it, for as long as that takes.
-async fn show_life<T>(mut stream: &Async<UnixStream>) -> T {
+/// Sends heartbeats to the client, forever.
+async fn send_heartbeats<T>(mut stream: &Async<UnixStream>) -> T {
     loop {
-        Timer::after(SIGN_OF_LIFE).await;
-        // It fails when the client has gone: its own business.
+        Timer::after(HEARTBEAT).await;
+        // Fails if the client has disconnected.
         let _ = in_time(stream.write_all(b"\n")).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Asks on one connection.
+//! Sends requests on one connection.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,33 +14,33 @@ use super::failure::Failure;
 use super::pace::Pace;
 use super::report::Report;
 use crate::connection;
+use crate::escape;
 use crate::lock::lock;
-use crate::shown;
 use crate::within::within;
 
-/// The longest that is waited for an answer.
+/// How long a request may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Rest after a failure: nobody may be there, which is known at once, again and again.
+/// Pause after a failure, because a refused connection fails at once, again and again.
 const REST: Duration = Duration::from_millis(10);
 
-/// Who is asked for what.
+/// Where requests go.
 #[derive(Clone)]
-pub(crate) struct Site {
+pub(crate) struct Target {
     /// `host:port`, for the Host header and to connect.
     authority: String,
     path: String,
 }
 
-impl Site {
+impl Target {
     /// # Errors
     ///
-    /// It is no URL of plain HTTP.
+    /// It is not a URL of plain HTTP.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let parts = |url: Uri| {
             let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else { return None };
-            // A name and a password before the host would not be sent.
+            // A user name and password before the host would not be sent.
             let port: u16 = match url.authority()?.as_str().strip_prefix(host)? {
                 "" | ":" => 80,
                 port => port.strip_prefix(':')?.parse().ok()?,
@@ -50,7 +50,7 @@ impl Site {
         };
         let found = url.parse().ok().and_then(parts);
         found.ok_or_else(|| {
-            format!("cannot ask {}: give http://host[:port][/path]", shown::word(url))
+            format!("cannot use {}: give http://host[:port][/path]", escape::word(url))
         })
     }
 
@@ -61,34 +61,34 @@ impl Site {
 
 type Connection = SendRequest<Empty<Bytes>>;
 
-/// One connection, opened again when it ends.
+/// One connection, reopened when it ends.
 pub(super) struct Client {
-    site: Arc<Site>,
+    target: Arc<Target>,
     connection: Option<Connection>,
-    awaited: Awaited,
+    stage: Stage,
 }
 
-/// What a client waits for.
+/// What a request waits for.
 #[derive(Clone, Copy)]
-enum Awaited {
+enum Stage {
     Addresses,
     Connection,
     Answer,
 }
 
 impl Client {
-    pub(super) fn new(site: Arc<Site>) -> Self {
-        Self { site, connection: None, awaited: Awaited::Addresses }
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Self { target, connection: None, stage: Stage::Addresses }
     }
 
-    /// Opens its connection, before there is anything to ask.
+    /// Opens its connection before the first request.
     ///
     /// # Errors
     ///
-    /// Nobody can be reached there: why, and what may be done about it.
-    pub(super) async fn reach(&mut self) -> Result<(), String> {
-        let reached = within(TIMEOUT, self.connect()).await;
-        let failure = match reached.unwrap_or_else(|| Err(self.late())) {
+    /// It cannot connect: the message has the reason and a remedy.
+    pub(super) async fn open(&mut self) -> Result<(), String> {
+        let opened = within(TIMEOUT, self.connect()).await;
+        let failure = match opened.unwrap_or_else(|| Err(self.timeout())) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 return Ok(());
@@ -96,22 +96,23 @@ impl Client {
             Err(failure) => failure,
         };
         let remedy = match failure {
-            Failure::UnknownHost | Failure::LookUpLate(_) => {
-                "give one that is known here, or an address"
+            Failure::UnknownHost | Failure::LookUpTimeout(_) => {
+                "give a host name that resolves here, or an address"
             }
             Failure::OutOfFiles => "raise the limit, as with ulimit -n 4096",
-            _ => "start what is to listen there, or give another port",
+            _ => "start the server there, or give another port",
         };
-        Err(format!("cannot ask {}: {failure}: {remedy}", self.site.authority))
+        Err(format!("cannot reach {}: {failure}: {remedy}", self.target.authority))
     }
 
-    /// Asks whenever a request is due.
+    /// Sends a request whenever one is due.
     pub(super) async fn run(mut self, number: usize, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
             lock(&report).sent(number, due);
-            let outcome = within(TIMEOUT, self.ask()).await.unwrap_or_else(|| Err(self.late()));
+            let outcome =
+                within(TIMEOUT, self.request()).await.unwrap_or_else(|| Err(self.timeout()));
             let failed = outcome.is_err();
-            lock(&report).came(number, outcome);
+            lock(&report).finished(number, outcome);
             if failed {
                 self.connection = None;
                 Timer::after(REST).await;
@@ -119,24 +120,24 @@ impl Client {
         }
     }
 
-    /// One request: the body of the answer.
-    async fn ask(&mut self) -> Result<String, Failure> {
+    /// Sends one request, and returns the body of the answer.
+    async fn request(&mut self) -> Result<String, Failure> {
         let kept = self.connection.take().filter(|kept| !kept.is_closed());
         let mut connection = match kept {
             Some(kept) => kept,
             None => self.connect().await?,
         };
-        self.awaited = Awaited::Answer;
-        let request = Request::get(&self.site.path)
-            .header(header::HOST, &self.site.authority)
+        self.stage = Stage::Answer;
+        let request = Request::get(&self.target.path)
+            .header(header::HOST, &self.target.authority)
             .body(Empty::new())
             .map_err(|_| Failure::Closed)?;
-        let asked = connection.send_request(request).await;
-        let answer = asked.map_err(|error| Failure::of_asking(&error))?;
+        let sent = connection.send_request(request).await;
+        let answer = sent.map_err(|error| Failure::of_request(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| Failure::of_reading(&*error, MAX_ANSWER))?.to_bytes();
-        // Ready for the next, unless this was the last: then `is_closed` says so.
+        let body = body.map_err(|error| Failure::of_body(&*error, MAX_ANSWER))?.to_bytes();
+        // Ready for the next request; if the server closes the connection, `is_closed` tells.
         let _ = connection.ready().await;
         self.connection = Some(connection);
         if status != StatusCode::OK {
@@ -146,25 +147,25 @@ impl Client {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        self.awaited = Awaited::Addresses;
-        let addresses = smol::net::resolve(&self.site.authority).await;
-        self.awaited = Awaited::Connection;
+        self.stage = Stage::Addresses;
+        let addresses = smol::net::resolve(&self.target.authority).await;
+        self.stage = Stage::Connection;
         let mut last = Failure::UnknownHost;
-        for address in addresses.map_err(|error| Failure::of_looking_up(&error))? {
+        for address in addresses.map_err(|error| Failure::of_lookup(&error))? {
             match connection::open(address).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => last = Failure::of_connecting(&error),
+                Err(error) => last = Failure::of_connection(&error),
             }
         }
         Err(last)
     }
 
-    /// What was waited for, and did not come.
-    fn late(&self) -> Failure {
-        match self.awaited {
-            Awaited::Addresses => Failure::LookUpLate(TIMEOUT),
-            Awaited::Connection => Failure::ConnectLate(TIMEOUT),
-            Awaited::Answer => Failure::Late(TIMEOUT),
+    /// The failure of the stage that took too long.
+    fn timeout(&self) -> Failure {
+        match self.stage {
+            Stage::Addresses => Failure::LookUpTimeout(TIMEOUT),
+            Stage::Connection => Failure::ConnectTimeout(TIMEOUT),
+            Stage::Answer => Failure::Timeout(TIMEOUT),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why there was no greeting.
+//! The kinds of failures.
 
 use std::error::Error;
 use std::fmt;
@@ -8,52 +8,52 @@ use std::time::Duration;
 use http_body_util::LengthLimitError;
 use nix::errno::Errno;
 
-/// By kind.
+/// Why a request got no greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Failure {
     /// Another status than 200.
     Status(u16),
-    /// Another status, and there were too many different ones to count each.
+    /// Another status, once there are too many different ones to count separately.
     OtherStatus,
     /// Status 200, but no greeting.
     NoGreeting,
-    /// More than so many bytes.
+    /// An answer of more than this many bytes.
     TooLong(usize),
     NoHttp,
     UnknownHost,
-    /// Not known within this time.
-    LookUpLate(Duration),
-    /// No connection, for what the system says of it.
+    /// The host was not looked up within this time.
+    LookUpTimeout(Duration),
+    /// No connection, for this reason of the system.
     Connect(io::ErrorKind),
     /// No connection within this time.
-    ConnectLate(Duration),
+    ConnectTimeout(Duration),
     /// The connection broke.
     Broken(io::ErrorKind),
-    /// It ended in the middle of the answer, or before it.
+    /// The connection ended before the end of the answer.
     Closed,
-    /// This process, or the machine, may open no more files: a connection is one.
+    /// The process or the machine is out of file descriptors.
     OutOfFiles,
     /// No answer within this time.
-    Late(Duration),
+    Timeout(Duration),
     /// No connection was free before the end.
     NeverSent,
-    /// Its answer was awaited when the load ended.
+    /// Not yet answered when the load ended.
     Awaited,
 }
 
 impl Failure {
-    /// Of a connection that does not come about.
-    pub(super) fn of_connecting(error: &io::Error) -> Self {
+    /// The failure of a connection attempt.
+    pub(super) fn of_connection(error: &io::Error) -> Self {
         out_of_files(error).unwrap_or(Self::Connect(error.kind()))
     }
 
-    /// Of a host that is looked up.
-    pub(super) fn of_looking_up(error: &io::Error) -> Self {
+    /// The failure of a look-up.
+    pub(super) fn of_lookup(error: &io::Error) -> Self {
         out_of_files(error).unwrap_or(Self::UnknownHost)
     }
 
-    /// Of a request on a connection.
-    pub(super) fn of_asking(error: &hyper::Error) -> Self {
+    /// The failure of a request on a connection.
+    pub(super) fn of_request(error: &hyper::Error) -> Self {
         if error.is_parse() {
             return Self::NoHttp;
         }
@@ -61,7 +61,7 @@ impl Failure {
         while let Some(error) = cause {
             match error.downcast_ref().map(io::Error::kind) {
                 Some(io::ErrorKind::UnexpectedEof) => break,
-                // Of a chunk's size, or what stands there.
+                // An invalid chunk size.
                 Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
                     return Self::NoHttp;
                 }
@@ -73,12 +73,12 @@ impl Failure {
         Self::Closed
     }
 
-    /// Of a body that is read.
-    pub(super) fn of_reading(error: &(dyn Error + 'static), limit: usize) -> Self {
+    /// The failure of reading a body.
+    pub(super) fn of_body(error: &(dyn Error + 'static), limit: usize) -> Self {
         if error.is::<LengthLimitError>() {
             return Self::TooLong(limit);
         }
-        error.downcast_ref().map_or(Self::Closed, Self::of_asking)
+        error.downcast_ref().map_or(Self::Closed, Self::of_request)
     }
 }
 
@@ -97,13 +97,13 @@ impl fmt::Display for Failure {
             Self::TooLong(limit) => write!(f, "an answer of more than {} KiB", limit / 1024),
             Self::NoHttp => f.write_str("no HTTP in the answer"),
             Self::UnknownHost => f.write_str("unknown host"),
-            Self::LookUpLate(limit) => write!(f, "host not looked up within {limit:?}"),
+            Self::LookUpTimeout(limit) => write!(f, "host not looked up within {limit:?}"),
             Self::Connect(kind) => write!(f, "no connection: {kind}"),
-            Self::ConnectLate(limit) => write!(f, "no connection within {limit:?}"),
+            Self::ConnectTimeout(limit) => write!(f, "no connection within {limit:?}"),
             Self::Broken(kind) => write!(f, "connection broke: {kind}"),
             Self::Closed => f.write_str("connection closed before the end of the answer"),
             Self::OutOfFiles => f.write_str("no connection: out of files"),
-            Self::Late(limit) => write!(f, "no answer within {limit:?}"),
+            Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
             Self::NeverSent => f.write_str("never sent: no connection was free"),
             Self::Awaited => f.write_str("not answered when it ended"),
         }
@@ -125,9 +125,9 @@ mod tests {
             (Errno::ENFILE, "no connection: out of files"),
         ] {
             let error = io::Error::from(errno);
-            assert_eq!(Failure::of_connecting(&error).to_string(), expected);
+            assert_eq!(Failure::of_connection(&error).to_string(), expected);
         }
         let unknown = io::Error::other("failed to lookup address information");
-        assert_eq!(Failure::of_looking_up(&unknown), Failure::UnknownHost);
+        assert_eq!(Failure::of_lookup(&unknown), Failure::UnknownHost);
     }
 }

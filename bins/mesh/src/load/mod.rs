@@ -24,7 +24,7 @@ use smol::{Timer, future};
 use crate::arguments::whole;
 use crate::lock::lock;
 use crate::terminal;
-use client::{Client, Site, TIMEOUT};
+use client::{Client, TIMEOUT, Target};
 use pace::Pace;
 use report::Report;
 
@@ -45,8 +45,8 @@ pub(crate) struct Options {
     #[arg(value_parser = whole::<u16>(1..=3600), allow_negative_numbers = true)]
     seconds: u16,
     /// `http://host[:port][/path]` [default: the load balancer of the running mesh]
-    #[arg(value_parser = Site::parse)]
-    url: Option<Site>,
+    #[arg(value_parser = Target::parse)]
+    url: Option<Target>,
 }
 
 /// Generates load until its end or Ctrl-C, and returns the report. `front` is the address of the
@@ -59,18 +59,18 @@ pub(crate) fn run(
     options: Options,
     front: impl FnOnce() -> Result<SocketAddr, String>,
 ) -> Result<String, String> {
-    let site = Arc::new(match options.url {
+    let target = Arc::new(match options.url {
         Some(url) => url,
-        None => Site::at(front()?),
+        None => Target::at(front()?),
     });
     let time = Duration::from_secs(options.seconds.into());
     let pace = Arc::new(Pace::start(options.rate, time));
-    let mut first = Client::new(site.clone());
-    smol::block_on(first.reach())?;
+    let mut first = Client::new(target.clone());
+    smol::block_on(first.open())?;
     let clients = usize::from(options.connections);
     let report = Arc::new(Mutex::new(Report::new(clients)));
     smol::block_on(async {
-        let others = (1..clients).map(|_| Client::new(site.clone()));
+        let others = (1..clients).map(|_| Client::new(target.clone()));
         let start = |(number, client): (usize, Client)| {
             smol::spawn(client.run(number, pace.clone(), report.clone()))
         };
@@ -92,7 +92,7 @@ pub(crate) fn run(
     let (elapsed, never_sent) = (pace.elapsed(), pace.never_sent());
     let mut report = lock(&report);
     report.ended(never_sent, options.rate);
-    let words = report.words(elapsed);
+    let words = report.text(elapsed);
     if report.greetings() == 0 { Err(words) } else { Ok(words) }
 }
 

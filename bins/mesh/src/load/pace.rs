@@ -1,27 +1,27 @@
-//! When a request is due.
+//! When each request is due.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use smol::Timer;
 
-/// Shared by all who ask.
+/// The schedule that all clients share.
 pub(super) struct Pace {
     start: Instant,
     time: Duration,
-    /// Requests a second; `None` for as many as are answered.
+    /// Requests per second; `None` for no fixed rate.
     rate: Option<u32>,
     taken: AtomicU64,
     sent: AtomicU64,
 }
 
 impl Pace {
-    /// From now on, for so long.
+    /// Starts now, and ends after `time`.
     pub(super) fn start(rate: Option<u32>, time: Duration) -> Self {
         Self { start: Instant::now(), time, rate, taken: 0.into(), sent: 0.into() }
     }
 
-    /// Waits for the next request: when it is due, which may be past; `None` at the end.
+    /// Waits until the next request is due, and returns that time, which may be past; `None` at the end.
     pub(super) async fn next(&self) -> Option<Instant> {
         let end = self.end();
         let due = match self.rate {

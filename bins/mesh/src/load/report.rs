@@ -1,4 +1,4 @@
-//! What came of a load, in words.
+//! Counts, latencies, and their table.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,59 +7,59 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::failure::Failure;
-use crate::shown;
+use crate::escape;
 
-/// Different makers that are counted; what answers may name as many as it likes.
-const MAX_MAKERS: usize = 256;
+/// How many responders are counted separately. A server may name any number of them.
+const MAX_RESPONDERS: usize = 256;
 /// The longest of their names, in bytes: a host of 255, a blank, and a version of 32.
 const MAX_NAME: usize = 288;
 /// Different statuses that are counted.
 const MAX_STATUSES: usize = 16;
-/// The steps in which the times of requests that were never sent are counted, at most.
+/// The most steps in which the waits of requests that were never sent are counted.
 const STEPS: u64 = 1000;
 
-/// What came of it so far.
+/// The results so far.
 pub(super) struct Report {
     greetings: Times,
     failures: BTreeMap<Failure, Times>,
-    makers: Makers,
-    /// By the client's number: when the request was due whose answer it awaits.
+    responders: Responders,
+    /// By client number: when its pending request was due.
     awaited: Vec<Option<Instant>>,
 }
 
 impl Report {
-    /// Nothing yet, for so many clients.
+    /// An empty report, for this many clients.
     pub(super) fn new(clients: usize) -> Self {
         Self {
             greetings: Times::new(),
             failures: BTreeMap::new(),
-            makers: Makers::default(),
+            responders: Responders::default(),
             awaited: vec![None; clients],
         }
     }
 
-    /// A client has sent a request, which was due then.
+    /// A client has sent a request that was due at `due`.
     pub(super) fn sent(&mut self, client: usize, due: Instant) {
         self.awaited[client] = Some(due);
     }
 
-    /// What has come of it.
-    pub(super) fn came(&mut self, client: usize, answer: Result<String, Failure>) {
+    /// A client's request has an answer, or failed.
+    pub(super) fn finished(&mut self, client: usize, answer: Result<String, Failure>) {
         let time = self.awaited[client].take().map(|due| due.elapsed()).unwrap_or_default();
         self.count(answer, time);
     }
 
     fn count(&mut self, answer: Result<String, Failure>, time: Duration) {
-        match answer.and_then(|body| makers(&body).ok_or(Failure::NoGreeting)) {
-            Ok(makers) => {
+        match answer.and_then(|body| responders(&body).ok_or(Failure::NoGreeting)) {
+            Ok(responders) => {
                 self.greetings.record(time, 1);
-                self.makers.count(makers);
+                self.responders.count(responders);
             }
             Err(failure) => self.times_of(failure).record(time, 1),
         }
     }
 
-    /// What its kind has taken.
+    /// The latencies of this kind of failure.
     fn times_of(&mut self, failure: Failure) -> &mut Times {
         let is_status = |failure: &&Failure| matches!(failure, Failure::Status(_));
         let new = is_status(&&failure) && !self.failures.contains_key(&failure);
@@ -68,8 +68,8 @@ impl Report {
         self.failures.entry(kind).or_insert_with(Times::new)
     }
 
-    /// The load has ended. So many requests were due and never sent, at a rate: each has waited
-    /// since then, the last one not at all.
+    /// The load has ended. With a rate, this many requests were due and never sent: each has waited
+    /// since it was due, the last one not at all.
     pub(super) fn ended(&mut self, never_sent: u64, rate: Option<u32>) {
         let awaited: Vec<_> = self.awaited.iter_mut().filter_map(Option::take).collect();
         for due in awaited {
@@ -97,8 +97,8 @@ impl Report {
         self.failures.values().map(Times::count).sum()
     }
 
-    /// What came of it in so long a time.
-    pub(super) fn words(&self, time: Duration) -> String {
+    /// The report of a load that took `time`.
+    pub(super) fn text(&self, time: Duration) -> String {
         let greetings = self.greetings();
         #[expect(clippy::cast_precision_loss, reason = "2^52 greetings take a while")]
         let rate = greetings as f64 / time.as_secs_f64();
@@ -111,7 +111,7 @@ impl Report {
             format!("errors: {errors}"),
         ];
         lines.extend(self.table());
-        lines.extend(self.makers.lines());
+        lines.extend(self.responders.lines());
         lines.join("\n")
     }
 
@@ -133,7 +133,7 @@ impl Report {
     }
 }
 
-/// How long requests took.
+/// A histogram of latencies.
 struct Times(Histogram<u64>);
 
 impl Times {
@@ -168,29 +168,30 @@ impl Times {
     }
 }
 
-/// Who made a greeting's parts, in their order: the edge, then the leaves.
+/// The tasks that made each part of the greetings: the edge first, then the leaves.
 #[derive(Default)]
-struct Makers {
+struct Responders {
     places: Vec<BTreeMap<String, u64>>,
-    /// How many there are, in all places.
+    /// How many there are, in all parts.
     known: usize,
-    /// Those there is no room for.
+    /// Answers of responders beyond the limits.
     others: u64,
 }
 
-impl Makers {
-    fn count(&mut self, makers: Vec<String>) {
-        for (place, maker) in makers.into_iter().enumerate() {
-            if let Some(count) = self.places.get_mut(place).and_then(|its| its.get_mut(&maker)) {
+impl Responders {
+    fn count(&mut self, responders: Vec<String>) {
+        for (place, responder) in responders.into_iter().enumerate() {
+            if let Some(count) = self.places.get_mut(place).and_then(|its| its.get_mut(&responder))
+            {
                 *count += 1;
-            } else if self.known < MAX_MAKERS
-                && maker.len() <= MAX_NAME
+            } else if self.known < MAX_RESPONDERS
+                && responder.len() <= MAX_NAME
                 && place <= self.places.len()
             {
                 if self.places.len() == place {
                     self.places.push(BTreeMap::new());
                 }
-                self.places[place].insert(maker, 1);
+                self.places[place].insert(responder, 1);
                 self.known += 1;
             } else {
                 self.others += 1;
@@ -199,16 +200,17 @@ impl Makers {
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        let place = |makers: &BTreeMap<String, u64>| {
-            let mut makers: Vec<_> = makers.iter().collect();
-            makers.sort_by(|(one, _), (other, _)| by_number(one, other));
-            let makers =
-                makers.iter().map(|(maker, count)| format!("{} {count}", shown::line(maker)));
-            format!("answered: {}", makers.collect::<Vec<_>>().join(", "))
+        let place = |responders: &BTreeMap<String, u64>| {
+            let mut responders: Vec<_> = responders.iter().collect();
+            responders.sort_by(|(one, _), (other, _)| by_number(one, other));
+            let responders = responders
+                .iter()
+                .map(|(responder, count)| format!("{} {count}", escape::line(responder)));
+            format!("answered: {}", responders.collect::<Vec<_>>().join(", "))
         };
         let others = (self.others > 0).then(|| {
             format!(
-                "answered: {} by others: more than {MAX_MAKERS}, or with longer names",
+                "answered: {} by others: more than {MAX_RESPONDERS}, or with longer names",
                 self.others
             )
         });
@@ -216,7 +218,7 @@ impl Makers {
     }
 }
 
-/// name-10 comes after name-9.
+/// Sorts name-10 after name-9.
 fn by_number(one: &str, other: &str) -> Ordering {
     fn parts(name: &str) -> impl Iterator<Item = (usize, &[u8])> {
         let both_digits = |a: &u8, b: &u8| a.is_ascii_digit() == b.is_ascii_digit();
@@ -228,8 +230,8 @@ fn by_number(one: &str, other: &str) -> Ordering {
     parts(one).cmp(parts(other))
 }
 
-/// Who made a greeting: `From greeter-1: Hello (greeting-2) Ada (name-1 green)`.
-fn makers(body: &str) -> Option<Vec<String>> {
+/// The tasks that made a greeting: `From greeter-1: Hello (greeting-2) Ada (name-1 green)`.
+fn responders(body: &str) -> Option<Vec<String>> {
     let (edge, rest) = body.strip_prefix("From ")?.split_once(": ")?;
     let leaves = rest.split('(').skip(1).map(|part| part.split_once(')').map(|(leaf, _)| leaf));
     let leaves: Vec<_> = leaves.collect::<Option<_>>()?;
@@ -249,9 +251,9 @@ mod tests {
     fn the_makers_of_a_greeting_are_named_in_it() {
         let greeting = "From greeter-1: Hello (greeting-2) Ada (name-1 green)";
         let expected = ["greeter-1", "greeting-2", "name-1 green"].map(String::from);
-        assert_eq!(makers(greeting), Some(expected.to_vec()));
+        assert_eq!(responders(greeting), Some(expected.to_vec()));
         for other in ["", "hello", "From x", "From x: nobody", "From x: Hello (y"] {
-            assert_eq!(makers(other), None, "{other}");
+            assert_eq!(responders(other), None, "{other}");
         }
     }
 
@@ -276,7 +278,7 @@ never sent: no connection was free         3     1.00s     1.50s     1.50s
 answered: g-0 50, g-1 50
 answered: h 100
 answered: n 100";
-        assert_eq!(report.words(Duration::from_secs(2)), expected);
+        assert_eq!(report.text(Duration::from_secs(2)), expected);
     }
 
     #[test]
@@ -284,7 +286,7 @@ answered: n 100";
         let mut report = Report::new(2);
         report.sent(1, Instant::now());
         report.ended(0, None);
-        let words = report.words(Duration::from_secs(1));
+        let words = report.text(Duration::from_secs(1));
         assert!(
             words
                 .contains("\ngreetings                          0         -         -         -\n"),
@@ -305,10 +307,10 @@ answered: n 100";
     #[test]
     fn ten_comes_after_nine() {
         let mut report = Report::new(0);
-        for maker in ["g-10", "g-9", "g-2 v10", "g-2 v9", "g-2", "é"] {
-            report.count(Ok(greeting(maker)), Duration::ZERO);
+        for responder in ["g-10", "g-9", "g-2 v10", "g-2 v9", "g-2", "é"] {
+            report.count(Ok(greeting(responder)), Duration::ZERO);
         }
-        let words = report.words(Duration::from_secs(1));
+        let words = report.text(Duration::from_secs(1));
         let expected = "\nanswered: g-2 1, g-2 v9 1, g-2 v10 1, g-9 1, g-10 1, é 1\n";
         assert!(words.contains(expected), "{words}");
     }
@@ -322,10 +324,13 @@ answered: n 100";
         report.count(Ok(format!("From g: {}", "(x)".repeat(10_000))), Duration::ZERO);
         report.count(Ok(format!("From {}: (h-1)", "g".repeat(60_000))), Duration::ZERO);
         assert_eq!(report.greetings(), 10_002);
-        let counted: u64 = report.makers.places.iter().flat_map(BTreeMap::values).sum();
-        assert_eq!(counted + report.makers.others, 2 * 10_000 + 10_001 + 2);
-        assert_eq!(report.makers.places.iter().map(BTreeMap::len).sum::<usize>(), MAX_MAKERS);
-        assert!(report.words(Duration::from_secs(1)).len() < 10_000);
+        let counted: u64 = report.responders.places.iter().flat_map(BTreeMap::values).sum();
+        assert_eq!(counted + report.responders.others, 2 * 10_000 + 10_001 + 2);
+        assert_eq!(
+            report.responders.places.iter().map(BTreeMap::len).sum::<usize>(),
+            MAX_RESPONDERS
+        );
+        assert!(report.text(Duration::from_secs(1)).len() < 10_000);
     }
 
     #[test]

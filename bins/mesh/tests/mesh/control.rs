@@ -219,12 +219,12 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
         ("scale cook 2", "there is no service cook: give one of greeting, name, greeter"),
         ("scale name 0", "0 tasks are not possible: give 1 to 32"),
         ("scale name 33", "33 tasks are not possible: give 1 to 32"),
-        ("kill name", "name names no task: give a service and a number, as in name-1"),
-        ("kill name-01", "name-01 names no task: give a service and a number, as in name-1"),
+        ("kill name", "name is not a task: give a service and a number, as in name-1"),
+        ("kill name-01", "name-01 is not a task: give a service and a number, as in name-1"),
         ("pause name-2", "there is no name-2: give one of name-1"),
         (
             "fault greeter-1 10%503",
-            "greeter-1 knows no faults: give a task of one of greeting, name",
+            "greeter-1 cannot inject faults: give a task of one of greeting, name",
         ),
         ("fault name-7 none", "there is no name-7: give one of name-1"),
         (

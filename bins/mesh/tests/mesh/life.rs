@@ -315,8 +315,8 @@ fn a_folder_that_cannot_be_used_is_named_with_its_variable() {
         (long.as_path(), "and 107 is the limit"),
         (&file, "Not a directory"),
         (&missing, "No such file or directory"),
-        (Path::new("relative"), "it is no absolute path"),
-        (Path::new("/two\nlines"), "its name is no plain text"),
+        (Path::new("relative"), "it is not an absolute path"),
+        (Path::new("/two\nlines"), "its name is not plain text"),
     ] {
         let named = |said: String, variable: &str| {
             let remedy = format!(": set {variable} to a folder in which you can write\n");
@@ -419,8 +419,8 @@ fn a_suspended_mesh_is_told_from_a_busy_one() {
         let asked = ask(arguments);
         assert_eq!((asked.code, asked.stdout.as_str()), (Some(1), ""), "{arguments:?}");
         let error = format!(
-            "mesh: the mesh on port {port} does not answer: fg lets it go on where Ctrl-Z has \
-             suspended it\n"
+            "mesh: the mesh on port {port} does not answer: if Ctrl-Z has suspended it, \
+             fg resumes it\n"
         );
         assert_eq!(asked.stderr, error);
     }

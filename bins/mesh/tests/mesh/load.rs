@@ -164,9 +164,9 @@ fn nobody_there_is_said_at_once() {
     for (url, error) in [
         (
             format!("http://{nobody}/"),
-            format!("cannot ask {nobody}: no connection: connection refused"),
+            format!("cannot reach {nobody}: no connection: connection refused"),
         ),
-        (format!("http://{unknown}:80"), format!("cannot ask {unknown}:80: unknown host")),
+        (format!("http://{unknown}:80"), format!("cannot reach {unknown}:80: unknown host")),
     ] {
         let start = Instant::now();
         let said = load(&["--seconds", "60", &url]);
@@ -202,7 +202,7 @@ fn what_is_no_url_is_refused() {
         let refused = load(&[url]);
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{url}");
         let line = &refused.stderr;
-        assert!(line.starts_with("mesh: cannot ask "), "{line}");
+        assert!(line.starts_with("mesh: cannot use "), "{line}");
         assert!(line.ends_with(": give http://host[:port][/path]; see --help\n"), "{line}");
     }
 }

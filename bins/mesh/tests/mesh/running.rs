@@ -44,7 +44,7 @@ pub(crate) struct Mesh {
 
 /// What a client says when its mesh takes longer than 5 s.
 pub(crate) const BUSY: &str =
-    "mesh: the mesh is at it; it goes on even if Ctrl-C ends this command\n";
+    "mesh: the mesh is still busy with it; Ctrl-C ends only this command\n";
 
 /// Removed with the value: a mesh that was killed, as at the end of a test, leaves it there.
 struct Folder(PathBuf);

@@ -4,13 +4,13 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::word;
-use crate::shown;
+use crate::escape;
 use crate::task::not_possible;
 
 /// A command, as it is typed and as it is sent to the mesh.
 #[derive(Subcommand, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
-pub(crate) enum Ask {
+pub(crate) enum Request {
     /// Show tasks, addresses, versions, faults, and which tasks are ejected
     Status {
         /// Print JSON
@@ -19,35 +19,43 @@ pub(crate) enum Ask {
     },
     /// Set how many tasks a service has; surplus tasks are drained
     Scale {
+        /// Name of the service
         #[arg(value_parser = word)]
         service: String,
+        /// Number of tasks
         #[arg(value_parser = tasks, allow_negative_numbers = true)]
         tasks: u8,
     },
     /// Suspend a task's process (SIGSTOP), so that it hangs
     Pause {
+        /// Name of the task, such as name-1
         #[arg(value_parser = word)]
         task: String,
     },
     /// Resume a paused task
     Resume {
+        /// Name of the task, such as name-1
         #[arg(value_parser = word)]
         task: String,
     },
     /// Kill a task's process (SIGKILL); it is restarted
     Kill {
+        /// Name of the task, such as name-1
         #[arg(value_parser = word)]
         task: String,
     },
-    /// Replace a task with one that injects faults, such as 20%503,10%300ms, or none
+    /// Replace a task with one that injects faults, or with a healthy one
     Fault {
+        /// Name of the task, such as name-1
         #[arg(value_parser = word)]
         task: String,
+        /// Faults to inject, such as 20%503,10%300ms, or none
         #[arg(value_parser = word)]
         fault: String,
     },
     /// Replace a service's tasks one by one with a new version
     Release {
+        /// Name of the service
         #[arg(value_parser = word)]
         service: String,
         /// Version to show after the host name in their answers, or none
@@ -59,11 +67,13 @@ pub(crate) enum Ask {
     },
     /// Send all requests to the new tasks of a blue-green release, and stop the old ones
     Promote {
+        /// Name of the service
         #[arg(value_parser = word)]
         service: String,
     },
     /// Stop the new tasks of a blue-green release
     Rollback {
+        /// Name of the service
         #[arg(value_parser = word)]
         service: String,
     },
@@ -71,5 +81,5 @@ pub(crate) enum Ask {
 
 /// Parses a number of tasks. The mesh checks the limit again.
 fn tasks(word: &str) -> Result<u8, String> {
-    word.parse().map_err(|_| not_possible(shown::word(word)))
+    word.parse().map_err(|_| not_possible(escape::word(word)))
 }

@@ -1,11 +1,11 @@
-//! A line of a process's log, short for people: `start, version 0.1.0, 127.0.0.1:36629`.
+//! A line of a process's log, shortened for reading: `start, version 0.1.0, 127.0.0.1:36629`.
 
 use serde_json::{Map, Value};
 
-use crate::shown;
+use crate::escape;
 
-/// The fields of an event in the order in which they are said, with the words before and behind
-/// the value. Any others come after them, with their names.
+/// The fields of an event in the order in which they are shown, with the text before and after the
+/// value. Other fields follow, with their names.
 const FIELDS: &[(&str, &str, &str)] = &[
     ("version", "version ", ""),
     ("address", "", ""),
@@ -17,14 +17,14 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("left_out", "", " more left out"),
     ("dropped", "", " lines dropped before"),
 ];
-/// Who says it, and when, is seen.
-const UNSAID: [&str; 3] = ["time", "service", "event"];
+/// Not shown: the prefix names the process, and the line is new.
+const HIDDEN: [&str; 3] = ["time", "service", "event"];
 
-/// What is no event, or an Envoy's line, stays as it is.
-pub(crate) fn brief(line: &str) -> String {
+/// Shortens the line of an event or of an Envoy; other lines stay unchanged.
+pub(crate) fn shorten(line: &str) -> String {
     let fields = serde_json::from_str::<Map<String, Value>>(line).ok();
     let short = fields.and_then(|fields| event(&fields).or_else(|| envoy(&fields)));
-    shown::line(short.as_deref().unwrap_or(line))
+    escape::line(short.as_deref().unwrap_or(line))
 }
 
 fn event(fields: &Map<String, Value>) -> Option<String> {
@@ -34,7 +34,7 @@ fn event(fields: &Map<String, Value>) -> Option<String> {
     }
     for (name, value) in fields {
         let name = name.as_str();
-        if UNSAID.contains(&name) || FIELDS.iter().any(|(known, _, _)| *known == name) {
+        if HIDDEN.contains(&name) || FIELDS.iter().any(|(known, _, _)| *known == name) {
             continue;
         }
         words.push(match plain(value).as_str() {
@@ -46,7 +46,7 @@ fn event(fields: &Map<String, Value>) -> Option<String> {
     Some(words.join(", "))
 }
 
-/// As `child` has it write them.
+/// The format is set in `child`.
 fn envoy(fields: &Map<String, Value>) -> Option<String> {
     Some(format!("{}: {}", fields.get("level")?.as_str()?, fields.get("text")?.as_str()?))
 }
@@ -81,17 +81,17 @@ mod tests {
             (r#""event":"new","count":3,"of":["a"]"#, r#"new, count 3, of ["a"]"#),
         ] {
             let line = format!(r#"{{"time":"2026","service":"name",{fields}}}"#);
-            assert_eq!(brief(&line), expected);
+            assert_eq!(shorten(&line), expected);
         }
         let envoy = r#"{"level":"warning","text":"a \"b\""}"#;
-        assert_eq!(brief(envoy), r#"warning: a "b""#);
+        assert_eq!(shorten(envoy), r#"warning: a "b""#);
     }
 
     #[test]
     fn what_is_no_event_stays_as_it_is() {
         for line in ["", "name: PORT=3000: in use", "{", "[1]", r#"{"a":1}"#, r#"{"event":1}"#] {
-            assert_eq!(brief(line), line);
+            assert_eq!(shorten(line), line);
         }
-        assert_eq!(brief("a\u{1b}[31mb\tc"), "a\\u{1b}[31mb\\tc");
+        assert_eq!(shorten("a\u{1b}[31mb\tc"), "a\\u{1b}[31mb\\tc");
     }
 }

@@ -1,5 +1,5 @@
-//! Where the control sockets are: in a folder that only its owner reaches, one for each mesh, by
-//! the port of its load balancer.
+//! Where the control sockets are: in a folder that only its owner can enter, one for each mesh, named
+//! by the port of its load balancer.
 
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -21,11 +21,11 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens it, or makes it.
+    /// Opens the folder, or creates it.
     ///
     /// # Errors
     ///
-    /// It cannot be had, or others reach it: the message says what to do.
+    /// It cannot be used, or others can enter it: the message says what to do.
     pub(super) fn open() -> io::Result<Self> {
         let user = nix::unistd::geteuid().as_raw();
         let (place, name) = match Place::runtime() {
@@ -33,7 +33,7 @@ impl Sockets {
             None => (Place::temporary(), format!("mesh-{user}")),
         };
         let sockets = Self { path: place.folder.join(name), place };
-        // Of all ports, the longest.
+        // The longest name.
         sockets.place.has_room_for(&sockets.of(u16::MAX))?;
         match DirBuilder::new().mode(0o700).create(&sockets.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -41,7 +41,7 @@ impl Sockets {
             }
             _ => {}
         }
-        // Somebody else may have been first, in a folder that all can write to.
+        // In a folder that is writable for all, another user may have created it.
         let found = fs::symlink_metadata(&sockets.path).map_err(|error| sockets.refused(error))?;
         if !found.is_dir() || found.uid() != user || found.permissions().mode() & 0o077 != 0 {
             return Err(sockets.refused("it is not a folder of this user's alone"));
@@ -49,13 +49,12 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// The socket of the mesh with this port.
+    /// The socket of the mesh on this port.
     pub(super) fn of(&self, port: u16) -> PathBuf {
         self.path.join(format!("{port}.sock"))
     }
 
-    /// Binds that socket. Whoever has the port is the only mesh there. What killed meshes have left
-    /// is removed.
+    /// Binds that socket; only one mesh can have the port. Removes the sockets of killed meshes.
     pub(super) async fn bind(&self, port: u16) -> io::Result<Async<UnixListener>> {
         let bind = async {
             let _alone = self.alone()?;
@@ -90,8 +89,7 @@ impl Sockets {
         Ok(ports)
     }
 
-    /// Held by who removes sockets, and by who binds one: in between nobody listens there, as if it
-    /// were dead.
+    /// A lock for removing and for binding sockets: between bind and listen, a socket looks dead.
     fn alone(&self) -> io::Result<File> {
         let folder = File::open(&self.path)?;
         folder.lock()?;
@@ -105,12 +103,12 @@ impl Sockets {
 
 async fn remove_if_dead(socket: &Path) {
     if is_dead(socket).await {
-        // Whoever needs its name will say why it cannot be had.
+        // A later bind reports why the name is taken.
         let _ = fs::remove_file(socket);
     }
 }
 
-/// Whether nobody listens there any more. A mesh that is suspended does.
+/// Whether nothing listens there any more. A suspended mesh still listens.
 async fn is_dead(socket: &Path) -> bool {
     let connected = Async::<UnixStream>::connect(socket).await;
     connected.is_err_and(|error| {

@@ -1,10 +1,9 @@
-//! Words of others, as they are shown: what would move the cursor of a terminal, or change what it
-//! shows, is escaped.
+//! Escapes untrusted text for a terminal: control characters and the like.
 
-/// The longest word of a command line that is shown whole, in characters.
+/// The longest argument that is shown whole, in characters.
 const MAX_WORD: usize = 60;
 
-/// A text in one line.
+/// Escapes a text, so that it is one line.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -19,7 +18,7 @@ pub(crate) fn line(text: &str) -> String {
     line
 }
 
-/// A word as it was typed, in quotes where they tell where it ends, and not longer than a line.
+/// Escapes an argument, shortened, and quoted if it is empty or has blanks.
 pub(crate) fn word(word: &str) -> String {
     let shown = match word.char_indices().nth(MAX_WORD) {
         Some((end, _)) => format!("{}...", &word[..end]),

@@ -1,4 +1,4 @@
-//! Tells what happens without waiting for whoever reads it.
+//! Prints events without blocking on a slow reader.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -8,41 +8,41 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::output::Output;
 
-/// Events that wait for a reader; any more are dropped.
+/// The length of the queue; events beyond it are dropped.
 const WAITING: usize = 1024;
-/// How long the last of them wait when the mesh ends.
+/// How long the end of the mesh waits for the queue to drain.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes on a thread of its own: a pipe that nobody reads, or a terminal that Ctrl-S has stopped,
-/// keeps a writer for as long as it likes.
-pub(crate) struct Teller {
+/// Writes on its own thread, because a full pipe, or a terminal stopped with Ctrl-S, blocks the
+/// writer.
+pub(crate) struct Printer {
     events: SyncSender<Event>,
     /// Closed when all is written.
     done: Receiver<()>,
 }
 
-impl Teller {
+impl Printer {
     /// # Errors
     ///
-    /// There can be no other thread.
+    /// No thread can be started.
     pub(crate) fn start(output: Output) -> io::Result<Self> {
-        let (events, told) = sync_channel(WAITING);
+        let (sender, events) = sync_channel(WAITING);
         let (writing, done) = channel::<()>();
         thread::Builder::new().spawn(move || {
-            for event in told {
-                output.tell(&event);
+            for event in events {
+                output.print(&event);
             }
             drop(writing);
         })?;
-        Ok(Self { events, done })
+        Ok(Self { events: sender, done })
     }
 
-    pub(crate) fn tell(&self, event: Event) {
-        // Fails while nobody reads.
+    pub(crate) fn print(&self, event: Event) {
+        // Fails if the queue is full.
         let _ = self.events.try_send(event);
     }
 
-    /// Waits until everything is written, if somebody reads it.
+    /// Waits for the queue to drain, for a limited time.
     pub(crate) fn finish(self) {
         drop(self.events);
         let _ = self.done.recv_timeout(PATIENCE);

@@ -1,0 +1,57 @@
+//! Executes each [`Request`].
+
+use std::sync::Arc;
+
+use application::{SERVICES, Service};
+use nix::sys::signal::Signal;
+
+use super::request::Request;
+use crate::engine::Engine;
+use crate::escape;
+use crate::orchestrator::Orchestrator;
+use crate::task::Task;
+
+/// Executes a command, and returns a line that describes what was done.
+///
+/// # Errors
+///
+/// It is not possible: one line with the reason and the remedy.
+pub(super) async fn execute<E: Engine>(
+    mesh: &Arc<Orchestrator<E>>,
+    request: Request,
+) -> Result<String, String> {
+    let done = match request {
+        Request::Status { json: false } => return Ok(mesh.overview().await.lines().join("\n")),
+        Request::Status { json: true } => {
+            let json = serde_json::to_string(&mesh.overview().await);
+            return json.map_err(|error| error.to_string());
+        }
+        Request::Scale { service, tasks } => mesh.scale(find(&service)?, tasks).await,
+        Request::Pause { task } => mesh.signal(Task::parse(&task)?, Signal::SIGSTOP),
+        Request::Resume { task } => mesh.signal(Task::parse(&task)?, Signal::SIGCONT),
+        Request::Kill { task } => mesh.signal(Task::parse(&task)?, Signal::SIGKILL),
+        Request::Fault { task, fault } => mesh.fault(Task::parse(&task)?, word(fault)).await,
+        Request::Release { service, version, blue_green: false } => {
+            mesh.release(find(&service)?, word(version)).await
+        }
+        Request::Release { service, version, blue_green: true } => {
+            mesh.release_beside(find(&service)?, word(version)).await
+        }
+        Request::Promote { service } => mesh.promote(find(&service)?).await,
+        Request::Rollback { service } => mesh.roll_back(find(&service)?).await,
+    };
+    done.inspect(|what| mesh.announce(what))
+}
+
+fn find(service: &str) -> Result<Service, String> {
+    Service::find(service).ok_or_else(|| {
+        let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        let service = escape::word(service);
+        format!("there is no service {service}: give one of {}", names.join(", "))
+    })
+}
+
+/// A variable's value; the word `none` unsets it.
+fn word(value: String) -> Option<String> {
+    (value != "none").then_some(value)
+}
