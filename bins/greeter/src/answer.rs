@@ -1,15 +1,15 @@
-//! What every answer of greeter has besides its body.
+//! The headers of greeter's answers.
 
 use std::borrow::Cow;
 
 use http1::{Answer, Status};
 
-/// No answer is to be taken for another type than its own, nor kept: the next is another.
+/// No content sniffing and no caching: every answer is different.
 const EVERY: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const RETRY_AFTER: &str = "Retry-After: 1\r\n";
 
-/// What a body is.
+/// The type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) media_type: &'static str,
@@ -18,14 +18,14 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// A word of greeter's own, whatever the client prefers.
+    /// Plain text, whatever the client prefers.
     pub(crate) const PLAIN: Self = Self { media_type: "text/plain; charset=utf-8", headers: "" };
-    /// The line of text, of three forms the one that the client prefers.
+    /// The greeting as text, if the client prefers that form.
     pub(crate) const TEXT: Self = Self { headers: "Vary: Accept\r\n", ..Self::PLAIN };
     pub(crate) const JSON: Self = Self { media_type: "application/json", ..Self::TEXT };
 }
 
-/// An answer, with the headers that belong to its status.
+/// An answer, with the headers of its status.
 pub(crate) fn answer(
     status: Status,
     content: Content,
@@ -44,7 +44,7 @@ pub(crate) fn answer(
     }
 }
 
-/// A word of greeter's own.
+/// A plain text answer.
 pub(crate) fn plain(status: Status, text: &'static str) -> Answer {
     answer(status, Content::PLAIN, text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! One connection: requests in, answers out, in order.
+//! One connection: reads requests and writes answers, in order.
 //!
 //! | wait | limit, of [`Limits`] | then |
 //! |---|---|---|
@@ -8,8 +8,8 @@
 //! | for its body | `receive` | 408, closed |
 //! | for the client to read its answer | `send` | reset |
 //!
-//! The next request is not looked at before the last answer is written: from a client that
-//! sends many requests and reads no answer, nothing is read.
+//! The next request is not parsed before the last answer is written, so that a client that pipelines
+//! requests and reads no answers is not read either (backpressure).
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -31,13 +31,13 @@ use crate::limits::{self, Limits};
 use crate::request_info::{RequestInfo, Target};
 use crate::traffic::Counters;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Clients {
     edge: Edge,
     limits: Limits,
     shutdown: Shutdown,
     counters: Counters,
-    /// What clients are refused for: they could fill the log with it.
+    /// Rate limit of the log lines about refused requests.
     refused: Limited,
     date: Mutex<Date>,
 }
@@ -67,13 +67,13 @@ impl Clients {
 
 /// Why a connection ends before its client closed it.
 enum Stop {
-    /// With an answer that says why.
+    /// With an answer that has the reason.
     Refused(Reason),
-    /// With nothing more to say.
+    /// Idle for too long.
     Idle,
-    /// The client does not read what it is told.
+    /// The client does not read its answers.
     NotReading,
-    /// Nobody is there.
+    /// The peer has closed, or the connection is broken.
     Gone,
 }
 
@@ -81,7 +81,7 @@ enum Stop {
 #[derive(Debug)]
 enum Reason {
     Request(Refusal),
-    /// It took more than this.
+    /// The request took longer than this.
     TooSlow(Duration),
     TooMany,
 }
@@ -121,20 +121,20 @@ pub(crate) fn serve(socket: Socket, clients: &Clients) {
     connection.stop(stop);
 }
 
-/// Answers 503 to a connection that is one too many.
-pub(crate) fn turn_away(socket: Socket, clients: &Clients) {
+/// Answers 503 to a connection over the limit.
+pub(crate) fn reject(socket: Socket, clients: &Clients) {
     Connection::new(socket, clients).stop(Err(Stop::Refused(Reason::TooMany)));
 }
 
 struct Connection<'a> {
     socket: Socket,
     input: Buffer,
-    /// The room for the heads of answers.
+    /// A reused buffer for the heads of answers.
     head: Vec<u8>,
     requests: Requests<RequestInfo>,
-    /// What the deadline is for, while one is set for input.
+    /// What input the deadline is for, while one is set.
     awaited: Option<Awaited>,
-    /// Nothing has come yet.
+    /// Nothing was received yet.
     is_new: bool,
     clients: &'a Clients,
 }
@@ -180,9 +180,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Waits for more input: how many bytes came, 0 at its end.
+    /// Waits for more input, and returns how many bytes came; 0 at the end.
     fn fill(&mut self, awaited: Awaited) -> Result<usize, Stop> {
-        // One deadline for all that is awaited, however often some of it comes.
+        // One deadline for the whole head or body, not for each read.
         if self.awaited.replace(awaited) != Some(awaited) {
             let limits = &self.clients.limits;
             self.socket.set_deadline(match awaited {
@@ -201,19 +201,19 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Tells a client that waits for it to go on and send the body.
+    /// Sends `100 Continue` to a client that waits for it before it sends the body.
     fn let_continue(&mut self) -> Result<(), Stop> {
         let waits = self.input.unused().is_empty()
             && self.requests.head().is_some_and(|r| r.expects_continue && r.body != Framing::NONE);
         if waits { self.write(&mut [IoSlice::new(response::CONTINUE)]) } else { Ok(()) }
     }
 
-    /// Answers a request. Says whether another may follow.
+    /// Answers a request, and returns whether another may follow.
     fn answer(&mut self, request: Request<RequestInfo>) -> Result<bool, Stop> {
         let (head_only, is_1_0) = (request.method == Method::Head, request.is_1_0);
         let keep_alive = request.keep_alive;
         let answer = self.clients.edge.answer(request);
-        // CallState now: the drain may have begun while the answer was made.
+        // Checked now, because the drain may have begun meanwhile.
         let persistence = match keep_alive && !self.clients.shutdown.begun() {
             false => Persistence::Close,
             true if is_1_0 => Persistence::KeepAlive,
@@ -232,8 +232,7 @@ impl<'a> Connection<'a> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         self.clients.with_date(|date| response::write_head(&mut head, answer, persistence, date));
-        // The body is written from where it stands: a client that does not read it must cost no
-        // memory for a copy.
+        // The body is not copied, so that a client that does not read it costs no memory.
         let body = if head_only { b"" } else { &*answer.body };
         let written = self.write(&mut [IoSlice::new(&head), IoSlice::new(body)]);
         self.head = head;
@@ -251,7 +250,7 @@ impl<'a> Connection<'a> {
 
     fn stop(mut self, mut why: Result<(), Stop>) {
         let head_only = self.requests.is_head(self.input.unused());
-        // Nothing more of it is used.
+        // The rest of the input is not needed.
         self.input = Buffer::default();
         if let Err(Stop::Refused(reason)) = &why {
             let text = reason.to_string();
@@ -266,9 +265,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Closes so that the client can read what was written last: a socket closed with
-    /// input unread is reset, and a reset takes away what the client has not read yet
-    /// (RFC 9112, section 9.6).
+    /// Closes so that the client can read the last answer: closing a socket with unread input resets
+    /// the connection, and a reset discards what the client has not read yet (RFC 9112, section 9.6).
     fn close(&mut self) {
         if self.socket.finish().is_err() {
             return;

@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! Routing: which request gets which answer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::settings::{Leaf, Settings};
 use crate::upstream::{Call, Upstream};
 use crate::{json, page};
 
-/// The leaves, and who it is that greets.
+/// The leaves, and this task's host name.
 pub(crate) struct Edge {
     host: String,
     /// In the order of the greeting.

@@ -1,21 +1,21 @@
-//! Which form of a greeting a client gets. Who prefers none that there is gets the text.
+//! Content negotiation: which form of a greeting a client gets. The default is text.
 
 use http1::negotiate::{Offer, Preferences};
 
-/// The forms a greeting has.
+/// The forms of a greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One line, `text/plain`.
     Text,
     Json,
-    /// The page that asks for JSON and draws it.
+    /// The page, which requests JSON and draws it.
     Page {
         /// Compressed.
         gzip: bool,
     },
 }
 
-/// In the order that decides when a client likes two as much: text, JSON, the page.
+/// In order of precedence, for equal preferences: text, JSON, the page.
 const FORMS: [Offer; 3] = [
     Offer(&["*/*", "text/*", "text/plain"]),
     Offer(&["*/*", "application/*", "application/json"]),
@@ -23,10 +23,10 @@ const FORMS: [Offer; 3] = [
 ];
 const JSON: usize = 1;
 const PAGE: usize = 2;
-/// gzip, and the page as it is.
+/// gzip and identity.
 const CODINGS: [Offer; 2] = [Offer(&["*", "x-gzip", "gzip"]), Offer(&["*", "identity"])];
 
-/// What the headers of one request say of the forms.
+/// The client's preferences, from the headers of one request.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     forms: Preferences<3>,
@@ -38,7 +38,7 @@ impl Accepted {
         Self { forms: Preferences::of(&FORMS), codings: Preferences::of(&CODINGS) }
     }
 
-    /// Takes note of a header. Says whether it is one of these.
+    /// Reads a header, and returns whether it is one of these.
     pub(crate) fn read(&mut self, name: &str, value: &[u8]) -> bool {
         if name.eq_ignore_ascii_case("accept") {
             self.forms.read(value);

@@ -1,4 +1,4 @@
-//! A greeting: what the leaves said, or why one did not.
+//! A greeting, from the answers of the leaves, or the failure of one.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use http1::Status;
 
 use crate::upstream::{Failure, Outcome};
 
-/// What came of asking all of them, in the order of the greeting.
+/// The outcomes of all calls, in the order of the greeting.
 #[derive(Debug)]
 pub(crate) struct Greeting {
     pub(crate) outcomes: Vec<Outcome>,
-    /// When they were asked.
+    /// When the calls started.
     pub(crate) start: Instant,
 }
 
 impl Greeting {
-    /// The first failure, which is the one that the client is told.
+    /// The first failure, which the client gets as the cause.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.outcomes.iter().find_map(|outcome| outcome.line.as_ref().err())
     }
@@ -24,7 +24,7 @@ impl Greeting {
         self.failure().map_or(Status::Ok, |failure| failure.status)
     }
 
-    /// The line of text: who greets, and the leaves' lines; or the first failure.
+    /// The line of text: this task's host and the leaves' lines; or the first failure.
     pub(crate) fn text(&self, host: &str) -> String {
         // Long enough for most.
         let mut text = String::with_capacity(128);

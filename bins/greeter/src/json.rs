@@ -1,4 +1,4 @@
-//! A greeting, or why there is none, in JSON (`docs/openapi.json`).
+//! A greeting, or the error, in JSON (`docs/openapi.json`).
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::greeting::Greeting;
 use crate::upstream::Failure;
 use crate::upstream::Outcome;
 
-/// Who was asked, what each said or why it did not, and the microseconds until then.
+/// Each service with its answer or error, and the microseconds it took.
 pub(crate) fn greeting(host: &str, greeting: &Greeting) -> String {
     // Long enough for most.
     let mut out = String::with_capacity(384);

@@ -1,7 +1,7 @@
 //! `greeter`: the edge. It fetches a greeting and a name, at the same time, and greets.
 //!
-//! Browsers, load balancers, scanners and attackers talk to it, so it has a server of its
-//! own: `may_minihttp` hangs up on the 17th request header, and a browser behind a load
+//! Browsers, load balancers, scanners and attackers are its clients, so it has its own HTTP server:
+//! `may_minihttp` closes the connection at the 17th request header, and a browser behind a load
 //! balancer sends twenty.
 //!
 //! Coming in:
@@ -9,30 +9,30 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `server` | accepting connections, up to a limit |
-//! | `connection` | one connection: requests in, answers out, in order |
-//! | `request_info` | what is kept of a request's head: the target, the form, what is passed on |
+//! | `connection` | one connection: reads requests and writes answers, in order |
+//! | `request_info` | the parts of a request's head that are kept: target, preferred form, headers to pass on |
 //! | `form` | which form of a greeting the client prefers |
-//! | `edge` | which request gets which answer |
-//! | `answer` | the headers that answers have |
-//! | `greeting` | a greeting: what the leaves said |
-//! | `json` | the same, or why there is none, in JSON |
-//! | `page` | the page that shows who greets |
+//! | `edge` | routing: which request gets which answer |
+//! | `answer` | the headers of answers |
+//! | `greeting` | a greeting, from the answers of the leaves |
+//! | `json` | the same in JSON, or the error |
+//! | `page` | the HTML page |
 //! | `traffic` | counts requests |
 //!
 //! Going out:
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `upstream` | one leaf to call: its limits, its failures |
-//! | `pool` | the connections to a leaf that are kept for its next calls |
-//! | `line` | the line a leaf answers with |
+//! | `upstream` | calls to one leaf: limits and failures |
+//! | `pool` | the connection pool of a leaf |
+//! | `line` | parses the one-line answer of a leaf |
 //!
 //! Under both: the crates `http1`, which reads and writes the messages, and `net`, sockets that
 //! park a coroutine; `limits`, every number with its reason, `settings` and `about`.
 //!
-//! A panic aborts the shipped binary, and ECS starts a new task while the proxies ask
-//! another. No input should be able to cause one: what reads it is cut, fed and fuzzed at
-//! random in `http1`. In a debug build it ends one coroutine, one connection.
+//! A panic aborts the shipped binary, and ECS starts a new task while the proxies use another. No input
+//! should be able to cause one: the parsers in `http1` have property tests and are fuzzed. In a debug
+//! build a panic ends only its coroutine, and so its connection.
 
 mod about;
 mod answer;
@@ -54,7 +54,7 @@ mod upstream;
 pub use limits::Limits;
 pub use settings::{Leaf, Settings};
 
-/// What its `main`, the mesh and the tests start.
+/// The service, for its `main`, the mesh and the tests.
 pub const SERVICE: chassis::Service<Settings> = chassis::Service {
     name: about::NAME,
     version: about::VERSION,

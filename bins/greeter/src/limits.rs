@@ -1,42 +1,41 @@
-//! How much greeter takes of anything, and how long it waits: each number once, with its
-//! reason. What HTTP/1.1 is limited to is in `http1::limits`, and what sockets are in `net::limits`.
+//! greeter's limits and timeouts: each number once, with its reason. Those of HTTP/1.1 are in
+//! `http1::limits`, those of sockets in `net::limits`.
 
 use std::time::Duration;
 
-/// Client connections at a time, where `MAX_CONNECTIONS` says nothing else: with what the
-/// kernel and a coroutine's stack hold for each, they fit into 512 MiB (docs/http.md).
-pub const CONNECTIONS: usize = 4096;
-/// The most that `MAX_CONNECTIONS` may say. A coroutine's stack takes two of the 65,530 memory
-/// maps that Linux gives a process (`vm.max_map_count`), and without one more the process
-/// would end.
-pub const MOST_CONNECTIONS: usize = 20_000;
-/// Connections over that limit that are answered 503 at a time; more are just closed, for an
+/// The default of `MAX_CONNECTIONS`, concurrent client connections. With the kernel's buffers and a
+/// coroutine's stack for each, they fit into 512 MiB (docs/http.md).
+pub const DEFAULT_CONNECTIONS: usize = 4096;
+/// The most that `MAX_CONNECTIONS` may be. A coroutine's stack takes two of the 65,530 memory maps
+/// that Linux allows a process (`vm.max_map_count`), and beyond them the process would abort.
+pub const MAX_CONNECTIONS: usize = 20_000;
+/// Concurrent connections over that limit that are answered 503; more are just closed, because an
 /// answer takes a coroutine too.
-pub const TURNED_AWAY: usize = 64;
-/// Container health checks over the limit that are served at a time: ECS ends a task whose
-/// checks fail, and one that is full is well. A check takes a connection, every 5 s.
-pub const CHECKS: usize = 4;
-/// After a drain, once no connection can come any more, the process ends when nothing has been
-/// in flight for so long.
+pub const MAX_REJECTIONS: usize = 64;
+/// Concurrent container health checks that are served over the limit: ECS stops a task whose checks
+/// fail, but a task at its limit is healthy. There is one check every 5 s.
+pub const MAX_HEALTH_CHECKS: usize = 4;
+/// After a drain, when no new connection can come, the process ends after this long without a request
+/// in flight.
 pub const LAST_QUIET: Duration = Duration::from_millis(50);
 
-/// How long a closing connection is still read from: see `connection`.
+/// How long a closing connection is still read: see `connection`.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// And for how many bytes: more than a client sends before it reads why it was refused.
 pub const LINGER_BYTES: usize = 1024 * 1024;
 
-/// A whole greeting may take this long, whatever has to be done for it.
+/// The budget of a whole greeting.
 pub const BUDGET: Duration = Duration::from_secs(2);
 /// A connection to a service is used this long at most, so that new tasks of the service get
 /// calls even where balancing is per connection (Service Connect in TCP mode).
 pub const MAX_AGE: Duration = Duration::from_secs(30);
-/// A connection to a service is closed when nobody has used it for this long: a leaf keeps 68 KiB
-/// for each, and takes no more than so many, whoever has them.
-pub const UNUSED: Duration = Duration::from_secs(3);
-/// Calls to one service at a time; more fail with 503.
-pub const CALLS: usize = 1024;
-/// The most bytes of headers passed on; a header that would exceed them stays behind. A trace
-/// has about 100, but `tracestate` and `baggage` may be long.
+/// An idle connection to a service is closed after this long: each costs a leaf 68 KiB, and counts
+/// towards its connection limit.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Concurrent calls to one service; more fail with 503.
+pub const MAX_CALLS: usize = 1024;
+/// The most bytes of headers passed on; a header that would exceed them is dropped. A trace has about
+/// 100, but `tracestate` and `baggage` may be long.
 pub const PASSED_ON: usize = 2048;
 
 /// How long a connection waits for its client.

@@ -1,8 +1,8 @@
-//! What a leaf says: one short line of text.
+//! Parses a leaf's answer: one short line of text.
 
 use std::fmt;
 
-/// Why content is no line.
+/// Why an answer is not a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineError {
     NotUtf8,
@@ -22,7 +22,7 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-/// The line that an answer holds, without the newline that some put at its end.
+/// The line in an answer, without a newline at its end.
 pub(crate) fn line(content: Vec<u8>) -> Result<String, LineError> {
     let mut line = String::from_utf8(content).map_err(|_| LineError::NotUtf8)?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());

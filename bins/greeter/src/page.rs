@@ -1,7 +1,7 @@
-//! The page that shows who greets: `page.html`, as it is and as `build.rs` packs it.
+//! The HTML page: `page.html`, uncompressed and as `build.rs` compresses it.
 //!
-//! It is one file that asks for nothing but greetings, and it is the same for everybody:
-//! nothing of a request is in it, and no service is called for it.
+//! It is one file that requests only greetings. It is the same for every client: it contains nothing of
+//! the request, and takes no call to a service.
 
 use http1::{Answer, Status};
 
@@ -11,8 +11,8 @@ const PAGE: &[u8] = include_bytes!("page.html");
 /// In gzip's format (RFC 1952).
 const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/page.html.gz"));
 
-/// What protects the page: its own script and style run and no other, no text becomes a
-/// script or markup, and nobody but greeter is asked for anything.
+/// The content security policy: only the page's own script and style run, no text becomes script or
+/// markup, and requests go only to greeter.
 macro_rules! headers {
     ($coding:literal) => {
         concat!(
@@ -32,8 +32,8 @@ macro_rules! headers {
 const PLAIN: Content = Content { media_type: "text/html; charset=utf-8", headers: headers!("") };
 const GZIP: Content = Content { headers: headers!("Content-Encoding: gzip\r\n"), ..PLAIN };
 
-/// The page, compressed or not. The binary has it twice: a library that unpacks it takes 13 kB
-/// of the binary as well, and time and memory besides.
+/// The page, compressed or not. The binary contains both: a library to decompress it would take 13 kB
+/// of the binary too, and time and memory as well.
 pub(crate) fn answer(gzip: bool) -> Answer {
     let (content, body) = if gzip { (GZIP, PACKED) } else { (PLAIN, PAGE) };
     answer::answer(Status::Ok, content, body)

@@ -1,4 +1,4 @@
-//! The connections to one leaf that are kept for its next calls, until nobody needs them.
+//! The connection pool of one leaf.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use net::{Deadlines, Socket};
 
 use crate::limits;
 
-/// A leaf's connections that have no call.
+/// The idle connections to a leaf.
 pub(crate) struct Pool {
     deadlines: Deadlines,
     state: Mutex<State>,
@@ -18,14 +18,14 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
-    /// In the order of their last use. The last one back goes first, so that those which are not
-    /// needed stay in front.
+    /// In the order of their last use. The most recently used one is taken first (LIFO), so that
+    /// surplus connections become idle.
     idle: VecDeque<Pooled>,
-    /// A coroutine closes those that nobody uses. There is none while none are idle.
+    /// Whether a coroutine is running that closes unused connections. There is none while the pool is empty.
     swept: bool,
 }
 
-/// A connection to the leaf, for one call after the other.
+/// A connection to the leaf that is reused.
 pub(crate) struct Pooled {
     pub(crate) socket: Socket,
     opened: Instant,
@@ -46,14 +46,13 @@ impl Pooled {
 }
 
 impl Pool {
-    /// An empty one.
+    /// An empty pool.
     pub(crate) fn new(deadlines: Deadlines) -> Arc<Self> {
         Arc::new(Self { deadlines, state: Mutex::default() })
     }
 
-    /// A pooled connection, unless all are too old, dead, or have something to say that nobody
-    /// asked for. (What comes between this look and the request is taken for the answer to it:
-    /// no client of HTTP/1.1 can tell the two apart.)
+    /// A pooled connection that is not too old, closed, or has unexpected input. (Input that arrives
+    /// between this check and the request is taken for the answer: no HTTP/1.1 client can tell.)
     pub(crate) fn take(&self, now: Instant) -> Option<Pooled> {
         loop {
             let connection = self.state().idle.pop_back()?;
@@ -63,7 +62,7 @@ impl Pool {
         }
     }
 
-    /// Takes back a connection that has no call any more.
+    /// Returns a connection to the pool after a call.
     pub(crate) fn put(self: &Arc<Self>, mut connection: Pooled) {
         connection.socket.clear_deadline();
         connection.used = Instant::now();
@@ -80,7 +79,7 @@ impl Pool {
         self.state().idle.clear();
     }
 
-    /// Closes those that nobody has used for [`limits::UNUSED`], as long as there are any.
+    /// Closes connections that were idle for [`limits::POOL_IDLE_TIMEOUT`], until the pool is empty.
     fn sweep(&self) {
         let budget = CoopBudget::default();
         loop {
@@ -89,7 +88,8 @@ impl Pool {
                 state.swept = false;
                 return;
             };
-            let left = (first.used + limits::UNUSED).saturating_duration_since(Instant::now());
+            let left =
+                (first.used + limits::POOL_IDLE_TIMEOUT).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let unused = state.idle.pop_front();
                 drop(state);

@@ -1,14 +1,13 @@
-//! What greeter keeps of a request's head.
+//! The parts of a request's head that greeter keeps.
 
 use http1::Head;
 
 use crate::form::{Accepted, Form};
 use crate::limits;
 
-/// The headers that are passed on to the services: the context of a trace (W3C Trace Context
-/// and Baggage, Envoy's and the load balancer's request ids), the header by which Service
-/// Connect sends a request to the green tasks of a deployment that can be tried first, and no
-/// more, because a leaf has room for 16 headers and two Envoys add theirs.
+/// The headers that are passed on to the services: the trace context (W3C Trace Context and Baggage,
+/// Envoy's and the load balancer's request ids), and Service Connect's header for test traffic of a
+/// blue-green deployment. No more, because a leaf accepts 16 headers and two Envoys add theirs.
 const PASSED_ON: [&str; 6] = [
     "traceparent",
     "tracestate",
@@ -18,7 +17,7 @@ const PASSED_ON: [&str; 6] = [
     "x-amzn-ecs-blue-green-test",
 ];
 
-/// What a client wants.
+/// What is kept of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestInfo {
     pub(crate) target: Target,
@@ -55,7 +54,7 @@ impl From<&Head<'_>> for RequestInfo {
 #[derive(Default)]
 struct PassedOn {
     lines: Vec<u8>,
-    /// Those that are in it: one of each, or a client could fill a leaf's 16 with tracestates.
+    /// Which headers are in it: one of each, or a client could use up a leaf's 16 headers.
     taken: [bool; PASSED_ON.len()],
 }
 

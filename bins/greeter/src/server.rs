@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use chassis::log::Limited;
-use chassis::memory::Tide;
+use chassis::memory::HighWaterMark;
 use chassis::{Port, Shutdown, healthcheck, port, shutdown};
 use may::go;
 use net::{Deadlines, Listener, Semaphore, Socket, runtime};
@@ -27,16 +27,16 @@ pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> 
     let traffic = || clients.counters().traffic();
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, traffic);
     for listener in &listeners {
-        // New connections are refused from here on: the proxies try another task.
+        // New connections are refused from here on; the proxies use another task.
         listener.shut_down();
     }
-    // What was accepted last is answered, after a quiet second too.
+    // Connections accepted last are still answered, even after a quiet second.
     shutdown::drain(limits::LAST_QUIET, shutdown::LAST_ANSWERS, traffic);
     LOG.event("stop", &[("requests", &clients.counters().traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
 
-/// Listens, and has what comes served.
+/// Starts listening and serving.
 fn begin(
     settings: &Settings,
     ports: Vec<Port>,
@@ -49,9 +49,9 @@ fn begin(
         clients: clients.clone(),
         deadlines,
         served: Semaphore::new(settings.max_connections),
-        memory: Tide::default(),
-        turned_away: Semaphore::new(limits::TURNED_AWAY),
-        checks: Semaphore::new(limits::CHECKS),
+        memory: HighWaterMark::default(),
+        rejected: Semaphore::new(limits::MAX_REJECTIONS),
+        checks: Semaphore::new(limits::MAX_HEALTH_CHECKS),
         accept_failed: Limited::new(),
     });
     let listeners = ports
@@ -69,9 +69,9 @@ struct Server {
     clients: Arc<Clients>,
     deadlines: Deadlines,
     served: Arc<Semaphore>,
-    /// What those who are served take.
-    memory: Tide,
-    turned_away: Arc<Semaphore>,
+    /// The number of served connections, for returning memory.
+    memory: HighWaterMark,
+    rejected: Arc<Semaphore>,
     checks: Arc<Semaphore>,
     accept_failed: Limited,
 }
@@ -90,17 +90,17 @@ impl Server {
             (permit, connection::serve)
         } else if let Some(permit) = self.checks.try_acquire().filter(|_| is_check()) {
             (permit, connection::serve)
-        } else if let Some(permit) = self.turned_away.try_acquire() {
-            (permit, connection::turn_away)
+        } else if let Some(permit) = self.rejected.try_acquire() {
+            (permit, connection::reject)
         } else {
             return Ok(());
         };
         let (socket, server) = (Socket::new(stream, &self.deadlines)?, self.clone());
-        self.memory.rises_to(self.served.acquired());
+        self.memory.raise_to(self.served.acquired());
         go!(move || {
             serve(socket, &server.clients);
             drop(permit);
-            server.memory.falls_to(server.served.acquired());
+            server.memory.lower_to(server.served.acquired());
         });
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What greeter is told by its environment.
+//! greeter's settings, from the environment.
 
 use std::fmt::Write as _;
 
@@ -14,11 +14,11 @@ use crate::upstream;
 /// The settings of one greeter.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The host its answers come from.
+    /// The host name in its answers.
     pub host: String,
     /// The leaves it asks, in the order of its greeting.
     pub leaves: Vec<Leaf>,
-    /// Client connections at a time; more are turned away with 503.
+    /// Concurrent client connections; more are rejected with 503.
     pub max_connections: usize,
     /// How long it waits for clients.
     pub limits: Limits,
@@ -33,27 +33,27 @@ pub struct Leaf {
     pub url: Uri,
 }
 
-/// What `--help` says of them.
+/// The lines about them in `--help`.
 pub(crate) fn usage() -> String {
     let mut usage = String::new();
     for Service { name, variable, .. } in LEAVES {
         // Writing to a String does not fail.
-        let _ = writeln!(usage, "  {variable:<15}  where {name}s come from: {URL}");
+        let _ = writeln!(usage, "  {variable:<15}  URL of the {name} service: {URL}");
     }
-    let connections = limits::CONNECTIONS;
+    let connections = limits::DEFAULT_CONNECTIONS;
     usage
-        + &format!("  MAX_CONNECTIONS  client connections at a time; more get 503 ({connections})")
+        + &format!("  MAX_CONNECTIONS  concurrent client connections; more get 503 ({connections})")
 }
 
 /// What a leaf's URL looks like.
 const URL: &str = "http://host[:port][/path]";
 
 impl Settings {
-    /// Reads them; the URL of every leaf must be there.
+    /// Reads them. The URL of every leaf is required.
     ///
     /// # Errors
     ///
-    /// A setting is wrong. If it is a leaf's URL, the error names all that are.
+    /// A setting is invalid. For URLs of leaves, the error names all that are.
     pub fn read(env: Env) -> Result<Self, Invalid> {
         Ok(Self {
             host: host(env)?,
@@ -61,8 +61,8 @@ impl Settings {
             max_connections: number(
                 env,
                 "MAX_CONNECTIONS",
-                limits::CONNECTIONS,
-                1..=limits::MOST_CONNECTIONS,
+                limits::DEFAULT_CONNECTIONS,
+                1..=limits::MAX_CONNECTIONS,
             )?,
             limits: Limits::default(),
         })
@@ -90,8 +90,8 @@ fn leaf(env: Env, service: &Service) -> Result<Leaf, Invalid> {
     Ok(Leaf { name, url })
 }
 
-/// Whether a request to this URL is one that greeter itself would answer: what it refuses, a leaf
-/// may refuse or understand in another way.
+/// Whether greeter itself would accept a request to this URL. What it refuses, a leaf may refuse too,
+/// or parse differently.
 fn is_one_we_would_take(url: &Uri) -> bool {
     let mut requests = Requests::<RequestInfo>::default();
     let request = upstream::head(url) + "\r\n";

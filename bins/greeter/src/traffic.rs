@@ -1,4 +1,4 @@
-//! How many requests there were and are, which the drain asks for.
+//! Request counters, for the drain.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -11,12 +11,12 @@ pub(crate) struct Counters {
     in_flight: AtomicUsize,
 }
 
-/// A request received and not yet answered.
+/// A request in flight, until dropped.
 pub(crate) struct InFlight<'a>(&'a Counters);
 
 impl Counters {
-    /// Counts a request, until the guard is dropped as one in flight. Health checks are no
-    /// traffic: they would keep a drain from being quiet.
+    /// Counts a request, which is in flight until the guard is dropped. Health checks are not counted
+    /// as requests: they would prolong a drain.
     pub(crate) fn receive(&self, is_check: bool) -> InFlight<'_> {
         if !is_check {
             self.requests.fetch_add(1, Relaxed);
@@ -25,7 +25,7 @@ impl Counters {
         InFlight(self)
     }
 
-    /// What they have come to.
+    /// The current counts.
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic { requests: self.requests.load(Relaxed), in_flight: self.in_flight.load(Relaxed) }
     }

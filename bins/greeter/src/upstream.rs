@@ -1,9 +1,8 @@
-//! One leaf to call: its limits, its failures.
+//! Calls to one leaf: limits and failures.
 //!
-//! The call is our own, on sockets that park the coroutine. It was ureq's once: of a
-//! greeting's 61,000 instructions 48,000 were ureq's, and the coroutine each call took,
-//! with 16 KiB of stack, was most of greeter's memory. (CPU of a greeting, measured in one
-//! run: before 42.7 us, now 25.0 us.)
+//! The HTTP client is our own, on sockets that park the coroutine. ureq took 48,000 of the 61,000
+//! instructions of a greeting, and needed a coroutine for each call, whose stacks were most of
+//! greeter's memory. (CPU of a greeting, measured in one run: 42.7 us before, 25.0 us now.)
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -23,7 +22,7 @@ use crate::limits;
 use crate::line::{LineError, line};
 use crate::pool::{Pool, Pooled};
 
-/// Why a call failed, in words for the client, and the status that goes with them.
+/// Why a call failed, as text for the client, and the status of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
@@ -41,7 +40,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The leaf that was called.
@@ -66,7 +65,7 @@ pub(crate) struct Upstream {
     failed: Limited,
 }
 
-/// The head of every request to this URL, up to what is passed on.
+/// The head of every request to this URL, without the headers that are passed on.
 pub(crate) fn head(url: &Uri) -> String {
     let host = url.authority().map_or("", |authority| authority.as_str());
     // A leaf has room for 16 headers: no more than these.
@@ -86,7 +85,7 @@ impl Upstream {
             head: head(&url).into_bytes().into(),
             url,
             pool: Pool::new(deadlines),
-            calls: Semaphore::new(limits::CALLS),
+            calls: Semaphore::new(limits::MAX_CALLS),
             failed: Limited::new(),
         })
     }
@@ -109,7 +108,7 @@ impl Upstream {
         Call { upstream: self.clone(), _permit: permit, start, end, state }
     }
 
-    /// A pooled connection on which the request was sent, if one takes it.
+    /// Sends the request on a pooled connection, if there is one that works.
     fn send_on_pooled(&self, request: &[u8], now: Instant, end: Instant) -> Option<Pooled> {
         let connection = self.pool.take(now)?;
         connection.socket.set_deadline_at(end);
@@ -124,7 +123,7 @@ impl Upstream {
         self.receive(Pooled::new(socket), false)
     }
 
-    /// Waits for the answer to what was sent, perhaps on a connection that had died.
+    /// Waits for the answer; a pooled connection may be dead.
     fn receive(&self, connection: Pooled, may_be_dead: bool) -> Result<String, CallError> {
         let mut input = Buffer::default();
         let mut reader = Reader::default();
@@ -149,7 +148,7 @@ impl Upstream {
             };
             let is_gone = net::is_gone(&error);
             if is_gone {
-                // So are its other connections.
+                // Its other connections are gone too.
                 self.pool.clear();
             }
             let is_dead = is_gone || error.kind() != ErrorKind::TimedOut;
@@ -267,7 +266,7 @@ impl CallError {
     fn status(&self) -> Status {
         match self {
             Self::TooMany => Status::ServiceUnavailable,
-            Self::Connect(error) if error.is_late() => Status::GatewayTimeout,
+            Self::Connect(error) if error.is_timeout() => Status::GatewayTimeout,
             Self::Stale(error) | Self::Send(error) | Self::Receive(error)
                 if error.kind() == ErrorKind::TimedOut =>
             {

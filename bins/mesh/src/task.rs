@@ -76,7 +76,7 @@ impl Variables {
             None => Ok(()),
             // A task would take it for none, but on a command line it is a missing argument.
             Some(word) if word.is_empty() => {
-                Err(Invalid::new("VERSION", word, "is no word: give one"))
+                Err(Invalid::new("VERSION", word, "is not a version: give one"))
             }
             Some(word) => {
                 settings::host(&|variable| (variable == "VERSION").then(|| word.into())).map(drop)

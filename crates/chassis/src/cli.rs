@@ -14,16 +14,16 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::settings::{self, Env, Invalid};
 use crate::{Port, Shutdown, healthcheck, needs, port};
 
-/// A service, as its library hands it over: to its `main`, to the mesh, to a test.
+/// A service, as its library describes it for its `main`, the mesh and tests.
 #[derive(Debug)]
 pub struct Service<S> {
-    /// What it is called, and its binary.
+    /// Its name, and that of its binary.
     pub name: &'static str,
     /// The version `--version` prints.
     pub version: &'static str,
     /// One line for `--help`.
     pub about: &'static str,
-    /// The variables it has besides `PORT` and `HOSTNAME`: a line each for `--help`.
+    /// Its variables besides `PORT` and `HOSTNAME`: a line each for `--help`.
     pub variables: fn() -> String,
     /// Reads its settings from the environment.
     pub settings: fn(Env) -> Result<S, Invalid>,
@@ -36,9 +36,8 @@ const USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;
 
-/// How long a reader of what is said may make us wait, in milliseconds: a health check has two
-/// seconds at the least.
-const HEARD: u8 = 100;
+/// How long output may block, in milliseconds. A health check has at least two seconds.
+const OUTPUT_TIMEOUT: u8 = 100;
 
 /// A service's whole `main`.
 #[must_use]
@@ -46,11 +45,11 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
     if let Err(missing) = needs::memory() {
         return fail(service.name, 1, &missing);
     }
-    outlive_a_full_file();
+    block_sigxfsz();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let arguments: Vec<_> = words.iter().map(|word| word.to_str()).collect();
     match arguments[..] {
-        [] | [Some("serve")] => serve(service, &env, port::EVERYWHERE, &Shutdown::on_signals()),
+        [] | [Some("serve")] => serve(service, &env, port::ALL_ADDRESSES, &Shutdown::on_signals()),
         [Some("healthcheck")] => match settings::port(&env).map(healthcheck::check) {
             Ok(Ok(line)) => say(&line),
             Ok(Err(line)) => fail(service.name, 1, &line),
@@ -59,19 +58,19 @@ pub fn main<S>(service: &Service<S>) -> ExitCode {
         [Some("--version" | "-V")] => say(&format!("{} {}", service.name, service.version)),
         [Some("--help" | "-h")] => say(&usage(service)),
         [Some("serve" | "healthcheck" | "--version" | "-V" | "--help" | "-h"), ..] => {
-            misused(service, &format!("{} is one word too many", shown(&words[1])))
+            usage_error(service, &format!("{} is one argument too many", quoted(&words[1])))
         }
-        _ => misused(service, &format!("there is no {}", shown(&words[0]))),
+        _ => usage_error(service, &format!("there is no {}", quoted(&words[0]))),
     }
 }
 
-/// Names what is wrong with the command line, and says what would be right.
-fn misused<S>(service: &Service<S>, what: &str) -> ExitCode {
+/// Prints the error in the command line, and the usage.
+fn usage_error<S>(service: &Service<S>, what: &str) -> ExitCode {
     fail(service.name, USAGE, &format!("{what}\n\n{}", usage(service)))
 }
 
-/// A word in quotes, with what a terminal would obey escaped, and not longer than a line.
-fn shown(word: &OsStr) -> String {
+/// An argument in quotes, escaped, and shortened to a line.
+fn quoted(word: &OsStr) -> String {
     const MAX: usize = 60;
     let word = word.to_string_lossy();
     match word.char_indices().nth(MAX) {
@@ -105,7 +104,7 @@ pub fn serve<S>(
     }
 }
 
-/// Takes the port; the error says which setting to change.
+/// Binds the port; the error names the setting to change.
 fn take(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Port>> {
     Port::take(addresses, port).map_err(|error| {
         let remedy = match error.kind() {
@@ -122,8 +121,8 @@ pub fn env(variable: &str) -> Option<OsString> {
     std::env::var_os(variable)
 }
 
-/// A connection is a file: take as many as the hard limit allows. The soft one is often
-/// 1,024, for programs that still use select(2).
+/// Raises the soft limit of open files to the hard limit, because each connection is a file. The soft
+/// limit is often 1,024, for programs that still use select(2).
 pub fn raise_open_files_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -134,9 +133,9 @@ pub fn raise_open_files_limit() {
     }
 }
 
-/// A file that has the length which `ulimit -f` allows takes no more: by default, to write to it
-/// ends the process. With the signal blocked it is an error, and what was to be written is lost.
-fn outlive_a_full_file() {
+/// Blocks SIGXFSZ: writing to a file at the limit of `ulimit -f` would end the process. With the
+/// signal blocked the write fails instead, and its data is lost.
+fn block_sigxfsz() {
     // Fails for an invalid mask only, which this is not.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
@@ -151,13 +150,12 @@ fn fail(name: &str, code: u8, what: &dyn fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Writes a line to whoever can take it. Nobody is waited for longer than [`HEARD`], and no
-/// failure changes the exit code, which says as much: whoever runs a health check ends a service
-/// whose code is not 0. (`println!` would panic.)
+/// Writes a line, and waits at most [`OUTPUT_TIMEOUT`]. A failure does not change the exit code: a
+/// health check must not fail because its output cannot be written. (`println!` would panic.)
 fn write(mut to: impl Write + AsFd, line: fmt::Arguments) {
     let is_ready = {
         let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
-        poll(&mut ready, HEARD).is_ok_and(|count| count > 0)
+        poll(&mut ready, OUTPUT_TIMEOUT).is_ok_and(|count| count > 0)
     };
     if is_ready {
         let _ = writeln!(to, "{line}");
@@ -177,8 +175,8 @@ usage: {name} [serve]       serve until SIGTERM or SIGINT (the default)
 
 environment:
   PORT             port to listen on ({PORT})
-  HOSTNAME         host that answers say they come from (the machine's)
-  VERSION          a word behind the host, which tells releases apart (none)
+  HOSTNAME         host name in the answers (the machine's)
+  VERSION          version after the host name in the answers (none)
 {}",
         variables()
     )

@@ -9,22 +9,21 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{NextTimeout, TcpConnector};
 
-/// ECS gives a container health check two seconds at the least; answer before it gives up.
+/// ECS gives a container health check at least two seconds; answer before it gives up.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Where it asks first: another address of this machine's loopback (Linux has all of
-/// 127.0.0.0/8) than the sidecar or anybody else uses, and that nobody outside can reach.
+/// The address that is tried first: a loopback address (Linux has all of 127.0.0.0/8) that nothing
+/// else uses, and that cannot be reached from outside.
 const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Whether a connection that was accepted on this address is a health check's: a service
-/// that is full has room for it.
+/// Whether a connection that was accepted on this address is a health check's: a service at its limit
+/// still serves it.
 #[must_use]
 pub fn is_check(address: SocketAddr) -> bool {
     address.ip() == IpAddr::V4(OWN_ADDRESS)
 }
 
-/// Asks the service on `port` of this machine for its health. Either way one line that
-/// says what came back.
+/// Checks the health of the service on `port` of this machine. Returns one line, healthy or not.
 pub(crate) fn check(port: u16) -> Result<String, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let url = format!("http://{address}/health");
@@ -43,8 +42,8 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
     }
 }
 
-/// Addresses that need no look-up, tried in order: ureq's own resolver would start a thread
-/// for it, and bring the C library's into binaries that look nothing else up.
+/// Addresses that need no look-up, tried in order: ureq's own resolver would start a thread, and link
+/// the C library's resolver into binaries that otherwise do not need it.
 #[derive(Debug)]
 struct Known([SocketAddr; 2]);
 

@@ -1,9 +1,8 @@
 //! The log: one JSON object a line on standard output, as `CloudWatch` likes it.
 //!
-//! Nothing is logged per request. What the network can cause over and over goes through
-//! a [`Limited`], so that a fault or an attacker cannot flood the log. Nobody waits for the
-//! log either: a line that cannot be written at once is dropped, and the next one that can
-//! says how many were (`dropped`).
+//! Nothing is logged per request. Events that clients can cause repeatedly are rate-limited by
+//! [`Limited`], so that a fault or an attacker cannot flood the log. A blocked log blocks no client: a
+//! line that cannot be written at once is dropped, and the next one has the count (`dropped`).
 
 use std::fmt::{self, Write as _};
 use std::os::fd::AsFd;
@@ -12,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The longest line, in bytes, with its newline. A pipe that is ready takes so much without
-/// blocking: Linux's `PIPE_BUF` (pipe(7)).
+/// The longest line, in bytes, with its newline: as much as a writable pipe takes without blocking,
+/// Linux's `PIPE_BUF` (pipe(7)).
 const MAX_LINE: usize = 4096;
 
 /// The log of one service.
@@ -23,14 +22,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// `service` stands in every line.
+    /// A log with `service` in every line.
     #[must_use]
     pub const fn new(service: &'static str) -> Self {
         Self { service }
     }
 
-    /// Writes one line, or drops it. Values may hold anything: they are escaped. A field for
-    /// which the line has no room, at most 4,096 bytes, is left out.
+    /// Writes one line, or drops it. Values are escaped. A field that does not fit into a line of
+    /// 4,096 bytes is left out.
     pub fn event(self, event: &str, fields: &[(&str, &dyn fmt::Display)]) {
         let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
         output.event(std::io::stdout(), |dropped| {
@@ -65,27 +64,27 @@ impl Log {
     }
 }
 
-/// One for the process, as is its standard output.
+/// The process's standard output.
 static OUTPUT: Mutex<Output> = Mutex::new(Output::NEW);
 
-/// What became of the lines before the next one.
+/// What happened to the lines before the next one.
 #[derive(Debug)]
 struct Output {
-    /// Dropped since the last one that was written.
+    /// Lines dropped since the last one that was written.
     dropped: u64,
-    /// The last one broke off: what follows begins a line of its own.
+    /// The last line was cut off: the next one begins with a newline.
     cut: bool,
 }
 
 impl Output {
     const NEW: Self = Self { dropped: 0, cut: false };
 
-    /// Writes a line, which is told how many were dropped before it, or drops it.
+    /// Writes a line, or drops it. `line` gets the number of lines dropped before it.
     fn event(&mut self, to: impl AsFd, line: impl FnOnce(u64) -> String) {
         let mut ready = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
             let line = [if self.cut { "\n" } else { "" }, &line(self.dropped)].concat();
-            // One write a line, so that lines of two processes never mix.
+            // One write per line, so that lines of two processes never mix.
             match nix::unistd::write(&to, line.as_bytes()) {
                 Ok(length) if length == line.len() => {
                     *self = Self::NEW;
@@ -95,12 +94,12 @@ impl Output {
                 Err(_) => {}
             }
         }
-        // Nobody reads, the disk is full, or the reader is gone: no reason to stop serving.
+        // The pipe is full or closed, or the disk is full: no reason to stop serving.
         self.dropped += 1;
     }
 }
 
-/// Writes text as the inside of a JSON string (RFC 8259, section 7).
+/// Writes text as the content of a JSON string (RFC 8259, section 7).
 #[derive(Debug)]
 pub struct Escaped<'a>(pub &'a mut String);
 
@@ -118,12 +117,12 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// An event that is written once in [`Limited::INTERVAL`] at most, with the count of those left out.
+/// A rate limit: one event in [`Limited::INTERVAL`] at most, with the count of those left out.
 #[derive(Debug, Default)]
 pub struct Limited(Mutex<(Option<Instant>, u64)>);
 
 impl Limited {
-    /// The time from one that is written to the next.
+    /// The least time between two events.
     pub const INTERVAL: Duration = Duration::from_secs(1);
 
     /// Nothing written yet.

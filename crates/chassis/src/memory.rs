@@ -15,23 +15,23 @@ unsafe extern "C" {
 /// costs more than it is worth.
 const FEW: usize = 16;
 
-/// How many there are of something that takes memory, and gives it back to the system when most
-/// of it have gone: the allocator would keep it for those that may come.
+/// The high-water mark of a count, such as that of connections. When the count has fallen far below
+/// it, memory goes back to the system; the allocator would keep it.
 #[derive(Debug, Default)]
-pub struct Tide {
-    /// The most that there were since memory was given back.
+pub struct HighWaterMark {
+    /// The highest count since memory was last given back.
     high: AtomicUsize,
 }
 
-impl Tide {
-    /// There are so many now.
-    pub fn rises_to(&self, count: usize) {
+impl HighWaterMark {
+    /// The count has risen to this.
+    pub fn raise_to(&self, count: usize) {
         self.high.fetch_max(count, Relaxed);
     }
 
-    /// There are only so many now, and what the others took is freed by this thread. When three
-    /// of four have gone, it goes back to the system.
-    pub fn falls_to(&self, count: usize) {
+    /// The count has fallen to this, and this thread has freed the memory. At a quarter of the
+    /// high-water mark, memory goes back to the system.
+    pub fn lower_to(&self, count: usize) {
         let high = self.high.load(Relaxed);
         if high >= FEW && 4 * count <= high {
             self.high.store(count, Relaxed);
@@ -40,8 +40,8 @@ impl Tide {
     }
 }
 
-/// Gives what this thread has freed back to the system. By itself mimalloc does so only while
-/// others allocate, and keeps the last page of each size. Takes some 20 us.
+/// Returns memory that this thread has freed to the system. By itself mimalloc does so only during
+/// later allocations, and keeps the last page of each size class. Takes some 20 us.
 pub fn give_back() {
     mi_collect(true);
 }

@@ -1,5 +1,5 @@
-//! What a start needs of the system. may ends the process without a word where one of these is
-//! refused to it, so they are asked for first.
+//! The system resources that a start needs. may aborts without a message if one of them is missing,
+//! so they are checked first.
 
 use std::fmt;
 use std::fs::File;
@@ -13,20 +13,20 @@ use nix::sys::resource::{Resource, getrlimit};
 /// MiB of address space, most of it for the allocator's first block: greeter starts with 190.
 const ADDRESS_SPACE: u64 = 192;
 
-/// Files besides those that are open already. A leaf opens most, 18.
+/// File descriptors besides those that are open already. A leaf opens the most, 18.
 const FILES: usize = 24;
 
-/// Threads at a time: may's timers and its worker, the deadlines', and the one that starts them.
+/// Concurrent threads: may's timers and its worker, the deadlines', and the one that starts them.
 const THREADS: usize = 4;
 
-/// A limit of so many files, or threads, leaves room for a start. To take four threads for nothing
-/// costs 0.2 ms and 100 KiB, so it is done under a lower limit only.
+/// A limit of this many files or threads is certainly enough. Starting four threads as a test costs
+/// 0.2 ms and 100 KiB, so it is done only under a lower limit.
 const MANY: u64 = 1000;
 
 /// The limit of threads of a container, or of a service of systemd: cgroups' file of that name.
 const PIDS_MAX: &str = "/sys/fs/cgroup/pids.max";
 
-/// A limit of the system that forbids a start.
+/// A system limit that prevents a start.
 #[derive(Debug)]
 pub(crate) enum Missing {
     Memory,
@@ -49,7 +49,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Looks at the limits of memory, and takes none: without it nothing else can be asked for.
+/// Checks the limits of memory, without allocating.
 pub(crate) fn memory() -> Result<(), Missing> {
     let enough = ADDRESS_SPACE * 1024 * 1024;
     let is_little = |resource| limit(resource) < enough;
@@ -59,7 +59,7 @@ pub(crate) fn memory() -> Result<(), Missing> {
     Ok(())
 }
 
-/// Takes files and threads where they may be few, and gives them back.
+/// Opens files and starts threads if the limits are low, and releases them.
 pub(crate) fn files_and_threads() -> Result<(), Missing> {
     if limit(Resource::RLIMIT_NOFILE) < MANY {
         take_files().map_err(Missing::Files)?;
@@ -89,12 +89,12 @@ fn take_files() -> io::Result<()> {
 }
 
 fn take_threads() -> io::Result<()> {
-    let gate = Mutex::new(());
+    let barrier = Mutex::new(());
     thread::scope(|scope| {
-        // They are there at the same time, until the last one is.
-        let _closed = gate.lock();
+        // Holds all threads until the last one has started.
+        let _closed = barrier.lock();
         (0..THREADS).try_for_each(|_| {
-            let waits = thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()));
+            let waits = thread::Builder::new().spawn_scoped(scope, || drop(barrier.lock()));
             waits.map(drop)
         })
     })

@@ -1,19 +1,19 @@
-//! Taking a port, before anything listens on it.
+//! Binding a port, before anything listens on it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Every address of the machine, IPv4 and IPv6.
-pub const EVERYWHERE: &[IpAddr] =
+/// All addresses of the machine, IPv4 and IPv6.
+pub const ALL_ADDRESSES: &[IpAddr] =
     &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
-/// Connections the kernel holds until they are accepted. More than `MAX_CONNECTIONS`'
-/// default would wait for nothing; Linux cuts it to net.core.somaxconn (4096).
+/// The listen backlog. More than the default of `MAX_CONNECTIONS` would be useless; Linux caps it at
+/// net.core.somaxconn (4096).
 const BACKLOG: i32 = 4096;
 
-/// A TCP port that is ours, on one address. Nothing listens on it yet.
+/// A TCP port that is bound on one address. Nothing listens on it yet.
 #[derive(Debug)]
 pub struct Port {
     socket: Socket,
@@ -21,12 +21,12 @@ pub struct Port {
 }
 
 impl Port {
-    /// Takes `port` on each of `addresses`; 0 takes one that is free, the same on all.
+    /// Binds `port` on each of `addresses`; 0 binds any free one, the same on all.
     /// IPv6 addresses are skipped on a machine without IPv6.
     ///
     /// # Errors
     ///
-    /// The port is in use, or not ours to take: the message names the address.
+    /// The port is in use or not permitted: the message names the address.
     pub fn take(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
         let mut taken = Vec::with_capacity(addresses.len());
         for &ip in addresses {
@@ -51,14 +51,14 @@ impl Port {
         if address.is_ipv6() {
             socket.set_only_v6(true)?; // IPv4 has its own
         }
-        // Lets a new task take the port while connections of the last one are in TIME_WAIT.
+        // Allows binding while connections of the last process are in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { socket, address })
     }
 
-    /// The address, with the port that was taken.
+    /// The address, with the port that was bound.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -70,9 +70,9 @@ impl Port {
         Ok(self.socket.into())
     }
 
-    /// Lets others of this user bind the port as well, for a library that insists on
-    /// binding itself (with `SO_REUSEPORT`). As long as this value lives the port stays
-    /// taken; it never listens, so it takes no connection away.
+    /// Allows the same user to bind the port again, for a library that insists on binding itself
+    /// (with `SO_REUSEPORT`). While this value lives the port stays bound; it never listens, so it
+    /// gets no connections.
     pub fn share(&self) -> io::Result<SocketAddr> {
         self.socket.set_reuse_port(true)?;
         Ok(self.address)
@@ -86,7 +86,7 @@ pub fn addresses(ports: &[Port]) -> String {
     addresses.join(", ")
 }
 
-/// The error of a machine, or a container, whose kernel has IPv6 off.
+/// Whether this is the error of a machine or container without IPv6.
 fn has_no_ipv6(error: &io::Error) -> bool {
     use nix::errno::Errno;
     [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL]
@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn every_address_has_the_same_port() {
-        let mut addresses = EVERYWHERE.to_vec();
+        let mut addresses = ALL_ADDRESSES.to_vec();
         if let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
             // The test runner does not hold this back, as it would what eprintln! writes.
             writeln!(io::stderr(), "IPv6 is not seen: {error}").unwrap();
             addresses.retain(IpAddr::is_ipv4);
         }
-        let ports = Port::take(EVERYWHERE, 0).unwrap();
+        let ports = Port::take(ALL_ADDRESSES, 0).unwrap();
         let port = ports[0].address().port();
         let expected: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
         assert_eq!(ports.iter().map(Port::address).collect::<Vec<_>>(), expected);

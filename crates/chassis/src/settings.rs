@@ -7,12 +7,12 @@ use std::ops::RangeInclusive;
 /// Where a variable's value comes from: the process's environment, or a test's.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A variable that is missing or wrong: ends the start with exit code 78.
+/// A variable is missing or invalid: the process exits with code 78.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid(String);
 
 impl Invalid {
-    /// Names the variable, the value it has, and what would be right.
+    /// Names the variable, its value, and the remedy.
     #[must_use]
     pub fn new(variable: &str, value: &str, remedy: &str) -> Self {
         Self(format!("{variable}={value:?} {remedy}"))
@@ -37,13 +37,13 @@ pub fn optional(env: Env, variable: &str) -> Result<Option<String>, Invalid> {
     })
 }
 
-/// A variable's value, which must be there; `example` is what the error suggests.
+/// A required variable's value; the error suggests `example`.
 pub fn required(env: Env, variable: &str, example: &str) -> Result<String, Invalid> {
     optional(env, variable)?
         .ok_or_else(|| Invalid(format!("{variable} is not set: set it, for example to {example}")))
 }
 
-/// All of these, or in one message what is wrong with each that is wrong.
+/// All of these values, or one message with all errors.
 pub fn all<T>(settings: impl IntoIterator<Item = Result<T, Invalid>>) -> Result<Vec<T>, Invalid> {
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
     for setting in settings {
@@ -76,31 +76,31 @@ pub fn number(
 ///
 /// # Errors
 ///
-/// It is no number of a port.
+/// It is not a port number.
 pub fn port(env: Env) -> Result<u16, Invalid> {
     let port = number(env, "PORT", application::PORT.into(), 0..=u16::MAX.into())?;
     // number() keeps to the range of a u16.
     Ok(u16::try_from(port).unwrap_or(application::PORT))
 }
 
-/// Who answers say they come from: the host, and behind it the version if there is one:
-/// `name-1`, or `name-1 green`.
+/// The host in the answers, followed by the version if there is one: `name-1`, or `name-1 green`.
 pub fn host(env: Env) -> Result<String, Invalid> {
-    let host = machine(env)?;
+    let host = host_name(env)?;
     Ok(match version(env)? {
         None => host,
         Some(version) => format!("{host} {version}"),
     })
 }
 
-/// `VERSION`: a word that tells the tasks of one release from those of another.
+/// `VERSION`: distinguishes the tasks of different releases.
 fn version(env: Env) -> Result<Option<String>, Invalid> {
     let version = optional(env, "VERSION")?;
     // It becomes part of every one-line answer, and of an HTML page's table.
     let is_word = |word: &String| word.len() <= 32 && word.bytes().all(|b| b.is_ascii_graphic());
     match version {
         Some(word) if !is_word(&word) || word.contains(['(', ')']) => {
-            let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+            let remedy =
+                "is not a version: at most 32 printable characters, no blanks or parentheses";
             Err(Invalid::new("VERSION", &word, remedy))
         }
         version => Ok(version),
@@ -108,19 +108,19 @@ fn version(env: Env) -> Result<Option<String>, Invalid> {
 }
 
 /// `HOSTNAME`, else gethostname(2).
-fn machine(env: Env) -> Result<String, Invalid> {
+fn host_name(env: Env) -> Result<String, Invalid> {
     let host = match optional(env, "HOSTNAME")? {
         Some(host) => host,
         None => nix::unistd::gethostname()
             .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned()),
     };
     // It becomes part of every one-line answer. 255: the longest name DNS knows (RFC 1035, 2.3.4).
-    // The line is taken apart at its last ` (host)`.
+    // Clients split the line at its last ` (host)`.
     if host.len() > 255 || host.contains(|c: char| c.is_control() || "()".contains(c)) {
         return Err(Invalid::new(
             "HOSTNAME",
             &host,
-            "is no host name: at most 255 bytes, no control characters or parentheses",
+            "is not a host name: at most 255 bytes, no control characters or parentheses",
         ));
     }
     Ok(host)
@@ -159,18 +159,21 @@ mod tests {
         assert_eq!(host("2.0-rc1").as_deref(), Ok("name-1 2.0-rc1"));
         for bad in ["a b", "(green)", "gr\u{fc}n", "a\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] {
             let error = host(bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("VERSION={bad:?} is no word: ")), "{error}");
+            assert!(error.starts_with(&format!("VERSION={bad:?} is not a version: ")), "{error}");
         }
     }
 
     #[test]
     fn the_host_is_hostname_or_the_machines() {
-        assert_eq!(machine(&set("name-1")).as_deref(), Ok("name-1"));
-        assert!(!machine(&|_| None).unwrap().is_empty());
-        assert!(!machine(&set("")).unwrap().is_empty());
+        assert_eq!(host_name(&set("name-1")).as_deref(), Ok("name-1"));
+        assert!(!host_name(&|_| None).unwrap().is_empty());
+        assert!(!host_name(&set("")).unwrap().is_empty());
         for bad in ["a\nb", "a\u{85}", "a (b)", "a)"] {
-            let error = machine(&set(bad)).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("HOSTNAME={bad:?} is no host name: ")), "{error}");
+            let error = host_name(&set(bad)).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("HOSTNAME={bad:?} is not a host name: ")),
+                "{error}"
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! From SIGTERM to the end of the process, without losing a request.
 //!
-//! Whoever stops a task (ECS, `docker stop`, the mesh) also tells the proxies before it,
-//! but they learn it a little later. So the service goes on serving, says so on every
-//! answer (`Connection: close`, `/health` 503), and ends once nobody asks any more.
+//! When ECS, `docker stop` or the mesh stops a task, the proxies in front of it learn of it a little
+//! later. So the service keeps serving, announces the drain in every answer (`Connection: close`,
+//! `/health` 503), and ends once no more requests come.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,18 +14,18 @@ use nix::sys::signal::{SigSet, Signal};
 /// A drain ends after this long without a request.
 pub const QUIET: Duration = Duration::from_secs(1);
 
-/// A drain ends after this long whatever comes: no new connection is taken any more.
+/// A drain accepts no more connections after this long.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// At the drain's limit, the requests then in flight have this long: a greeting's budget
-/// of 2 s, and the time to write it.
+/// The requests in flight at that limit have this long: a greeting's budget of 2 s, and the time to
+/// write it.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// From SIGTERM to the end of the process, at most.
 pub const LONGEST_DRAIN: Duration = DRAIN_LIMIT.saturating_add(LAST_ANSWERS);
 
-/// Whoever stops a task kills it after this long: ECS (`StopTimeout`), compose.yaml
-/// (`stop_grace_period`) and the mesh. Over [`LONGEST_DRAIN`], or a drain would be cut off.
+/// From SIGTERM to SIGKILL, in ECS (`StopTimeout`), compose.yaml (`stop_grace_period`) and the mesh.
+/// Longer than [`LONGEST_DRAIN`], or a drain would be cut off.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const _: () = assert!(LONGEST_DRAIN.as_secs() < STOP_TIMEOUT.as_secs());
 
@@ -45,10 +45,10 @@ enum Trigger {
     Call(Mutex<()>, Condvar),
 }
 
-/// What a draining service is still doing.
+/// The requests of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests received since the start, without health checks, which never end.
+    /// Requests received since the start, except health checks, which would never end.
     pub requests: u64,
     /// Requests received and not yet answered.
     pub in_flight: usize,
@@ -100,7 +100,7 @@ impl Shutdown {
                 while signals.wait().is_err() {}
                 self.begin();
                 let signals = *signals;
-                // Where no thread is left, the drain goes on without a shortcut.
+                // Without a thread, only the shortcut is lost.
                 let _ = thread::Builder::new().spawn(move || {
                     if let Ok(signal) = signals.wait() {
                         // As a shell reports a process that a signal ended.
@@ -118,8 +118,8 @@ impl Shutdown {
     }
 }
 
-/// Blocks this thread until no request came for `quiet` and none is in flight, or until
-/// `limit` is over. Says whether it ended quietly.
+/// Blocks this thread until there was no request for `quiet` and none is in flight, or until `limit`.
+/// Returns whether it ended quietly.
 pub fn drain(quiet: Duration, limit: Duration, traffic: impl Fn() -> Traffic) -> bool {
     let start = Instant::now();
     let mut last = traffic();

@@ -19,17 +19,17 @@ pub struct Listener(CoIo<TcpListener>);
 
 impl Listener {
     /// Takes over a socket that listens. The kernel's buffers of each connection have
-    /// [`limits::UNREAD`] bytes; on Linux the kernel resets a connection whose peer reads nothing
+    /// [`limits::SOCKET_BUFFER`] bytes; on Linux the kernel resets a connection whose peer reads nothing
     /// for `patience`.
     ///
     /// # Errors
     ///
     /// The system call that failed.
     pub fn new(listener: TcpListener, patience: Duration) -> io::Result<Self> {
-        // Connections inherit what is set here.
+        // Accepted connections inherit these options.
         let socket = SockRef::from(&listener);
-        socket.set_send_buffer_size(limits::UNREAD)?;
-        socket.set_recv_buffer_size(limits::UNREAD)?;
+        socket.set_send_buffer_size(limits::SOCKET_BUFFER)?;
+        socket.set_recv_buffer_size(limits::SOCKET_BUFFER)?;
         // The kernel resets the connection of a peer that does not read, even after everything
         // was written and the connection was closed here (tcp(7)).
         #[cfg(target_os = "linux")]
@@ -39,9 +39,9 @@ impl Listener {
         Ok(Self(CoIo::new(listener)?))
     }
 
-    /// Accepts connections and hands each to `start`, until the listener is shut down. When
-    /// accepting or `start` fails, it tells `failed` why, and then rests for [`limits::REST`].
-    /// Call it inside a coroutine.
+    /// Accepts connections and hands each to `start`, until the listener is shut down. After an
+    /// error, of accepting or of `start`, it calls `failed` and waits for
+    /// [`limits::ACCEPT_BACKOFF`]. Call it inside a coroutine.
     pub fn accept_all(
         &self,
         deadlines: &Deadlines,
@@ -50,7 +50,7 @@ impl Listener {
     ) {
         let rest = |error| {
             failed(&error);
-            deadlines.sleep(limits::REST);
+            deadlines.sleep(limits::ACCEPT_BACKOFF);
         };
         let budget = CoopBudget::default();
         loop {

@@ -1,4 +1,4 @@
-//! What a connection has received and not yet used.
+//! A connection's input buffer.
 
 use std::io;
 
@@ -25,7 +25,7 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         let left = self.end - self.start;
-        if left <= limits::READ && self.bytes.len() > limits::READ {
+        if left <= limits::READ_SIZE && self.bytes.len() > limits::READ_SIZE {
             // One large request must not cost memory for the rest of the connection, nor while
             // its answer waits to be read.
             self.bytes = self.unused().to_vec();
@@ -46,12 +46,16 @@ impl Buffer {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        // Most input needs no more room than this, also behind what is left of the last.
-        let size = if self.end < limits::READ { limits::READ } else { self.end + limits::READ };
+        // Enough for most input, also after a rest of the last.
+        let size = if self.end < limits::READ_SIZE {
+            limits::READ_SIZE
+        } else {
+            self.end + limits::READ_SIZE
+        };
         let size = size.min(limit);
         if self.bytes.len() < size {
-            if size > limits::READ {
-                // All the room there may be, once. It takes memory only where it is written to.
+            if size > limits::READ_SIZE {
+                // Reserved once, up to the limit; only pages that are written take memory.
                 self.bytes.reserve_exact(limit - self.bytes.len());
             }
             self.bytes.resize(size, 0);

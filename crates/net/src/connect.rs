@@ -1,4 +1,4 @@
-//! New connections to one host, at whichever of its addresses answers.
+//! New connections to one host, trying its addresses in turn (RFC 8305, Happy Eyeballs).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::socket::Socket;
 pub struct Connector {
     resolver: Arc<Resolver>,
     deadlines: Deadlines,
-    /// The addresses that gave no connection, each once, with the time of the last failure.
+    /// The addresses that failed, each once, with the time of the last failure.
     failed: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
@@ -26,19 +26,19 @@ pub struct Connector {
 pub enum ConnectError {
     /// No address is known.
     Resolve(ResolveError),
-    /// No address has answered in time.
-    Late,
-    /// What came of the last address.
+    /// No address answered in time.
+    TimedOut,
+    /// The error of the last address.
     Io(io::Error),
 }
 
 impl ConnectError {
-    /// Whether time ran out.
+    /// Whether this is a timeout.
     #[must_use]
-    pub fn is_late(&self) -> bool {
+    pub fn is_timeout(&self) -> bool {
         match self {
-            Self::Resolve(error) => error.is_late(),
-            Self::Late => true,
+            Self::Resolve(error) => error.is_timeout(),
+            Self::TimedOut => true,
             Self::Io(_) => false,
         }
     }
@@ -54,7 +54,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolve(error) => error.fmt(f),
-            Self::Late => f.write_str("no connection in time"),
+            Self::TimedOut => f.write_str("no connection in time"),
             Self::Io(error) => match error.kind() {
                 ErrorKind::ConnectionRefused => f.write_str("connection refused"),
                 ErrorKind::ConnectionReset => f.write_str("connection reset"),
@@ -66,11 +66,11 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// The result of trying an address.
+/// The result of a connection attempt.
 enum Attempt {
     Connected(Socket),
     /// It has not answered yet, and may still do so.
-    Late(Socket),
+    Pending(Socket),
 }
 
 impl Connector {
@@ -79,22 +79,22 @@ impl Connector {
         Self { resolver, deadlines, failed: Mutex::default() }
     }
 
-    /// Opens a connection, by `end` at the latest. Where no known address takes one, the host may
-    /// have moved: it is looked up again, and what is new is tried.
+    /// Opens a connection, by `end` at the latest. If all known addresses fail, the host may have
+    /// moved: it is looked up again, and new addresses are tried.
     ///
     /// # Errors
     ///
-    /// No address is known, none has answered in time, or what came of the last one.
+    /// No address is known, none answered in time, or the last one failed.
     pub fn connect(&self, end: Instant) -> Result<Socket, ConnectError> {
         let known = self.resolver.resolve(&self.deadlines, end)?;
         self.try_each(&known, end).or_else(|error| {
-            let others = self.resolver.resolve_beyond(&known, &self.deadlines, end);
+            let others = self.resolver.resolve_others(&known, &self.deadlines, end);
             if others.is_empty() { Err(error) } else { self.try_each(&others, end) }
         })
     }
 
-    /// Tries each address [`limits::ATTEMPTS`] times. One that has not answered yet may still do
-    /// so while others are tried.
+    /// Tries each address [`limits::ATTEMPTS`] times. Attempts without an answer stay pending while
+    /// others are tried.
     fn try_each(&self, addresses: &[SocketAddr], end: Instant) -> Result<Socket, ConnectError> {
         let mut addresses = addresses.to_vec();
         let start = Instant::now();
@@ -106,47 +106,47 @@ impl Connector {
         let end = end.min(start + limits::CONNECT);
         let mut to_try: VecDeque<_> =
             addresses.into_iter().map(|address| (address, limits::ATTEMPTS)).collect();
-        let mut late: Vec<Socket> = Vec::new();
-        let mut failure = ConnectError::Late;
+        let mut pending: Vec<Socket> = Vec::new();
+        let mut failure = ConnectError::TimedOut;
         loop {
             let now = Instant::now();
             if now >= end {
-                return Err(ConnectError::Late);
+                return Err(ConnectError::TimedOut);
             }
-            let until = end.min(now + limits::NEXT_ADDRESS);
+            let until = end.min(now + limits::ATTEMPT_DELAY);
             let tried = if let Some((address, times)) = to_try.pop_front() {
                 let socket = Socket::connect(address, limits::CONNECT, &self.deadlines);
                 let tried = socket.and_then(|socket| wait_until(until, socket));
                 match &tried {
                     Ok(Attempt::Connected(_)) => {}
-                    Ok(Attempt::Late(_)) if times > 1 => {
+                    Ok(Attempt::Pending(_)) if times > 1 => {
                         to_try.push_back((address, times - 1));
                         self.avoid(address);
                     }
                     _ => self.avoid(address),
                 }
                 tried
-            } else if let Some(socket) = late.pop() {
+            } else if let Some(socket) = pending.pop() {
                 wait_until(until, socket)
             } else {
                 return Err(failure);
             };
             match tried {
                 Ok(Attempt::Connected(socket)) => return Ok(socket),
-                Ok(Attempt::Late(socket)) => late.push(socket),
+                Ok(Attempt::Pending(socket)) => pending.push(socket),
                 Err(error) => failure = ConnectError::Io(error),
             }
             // Meanwhile an earlier attempt may have connected.
-            if let Some(place) = late.iter().position(|s| s.is_connected().unwrap_or(false)) {
-                return Ok(late.swap_remove(place));
+            if let Some(place) = pending.iter().position(|s| s.is_connected().unwrap_or(false)) {
+                return Ok(pending.swap_remove(place));
             }
         }
     }
 
-    /// The addresses that gave no connection less than [`limits::AVOIDED`] ago, with the time.
+    /// The addresses that failed within [`limits::ADDRESS_BACKOFF`], with the time.
     fn failed_lately(&self, now: Instant) -> Vec<(SocketAddr, Instant)> {
         let mut failed = self.failed();
-        failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::AVOIDED);
+        failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::ADDRESS_BACKOFF);
         failed.clone()
     }
 
@@ -166,7 +166,7 @@ fn wait_until(until: Instant, socket: Socket) -> io::Result<Attempt> {
     socket.set_deadline_at(until);
     match socket.wait_until_connected() {
         Ok(()) => Ok(Attempt::Connected(socket)),
-        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Late(socket)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Pending(socket)),
         Err(error) => Err(error),
     }
 }

@@ -1,11 +1,11 @@
-//! Deadlines for coroutines that wait.
+//! Deadlines for waiting coroutines.
 //!
-//! A coroutine itself waits without a limit. One thread ends waits that take too long: it wakes a
-//! coroutine whose deadline has passed, and the coroutine asks the deadline why it woke. In an
-//! idle process this thread sleeps.
+//! A coroutine waits without a timeout of its own. One thread watches all deadlines: it wakes a
+//! coroutine whose deadline has passed, and the coroutine checks the deadline to learn why it woke.
+//! In an idle process this thread sleeps.
 //!
-//! A deadline never passes early. It passes late by [`SLACK`] at most, and only where others
-//! passed just before it: 9,000 clients that are all too slow must not wake the thread 9,000 times.
+//! A deadline never fires early. It fires late by [`SLACK`] at most, and only if others fired just
+//! before it: 9,000 slow clients must not wake the thread 9,000 times.
 //!
 //! may has timers of its own, but they cut a wait to whole milliseconds, and 0 means no limit; a
 //! coroutine continues on the timers' thread; and the timers for I/O wake an idle worker a
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use may::coroutine::{self, Coroutine};
 use may::io::{CoIo, WaitIo, WaitIoWaker};
 
-/// Timer slack: deadlines that are closer to one another pass together. The shortest limit, for
-/// connecting to an upstream's next address, is twenty times as long. So the thread looks at most
-/// 200 times a second, however many deadlines pass.
+/// Timer slack: deadlines that are closer together fire together. The shortest timeout, for trying an
+/// upstream's next address, is twenty times as long. So the thread wakes at most 200 times a second,
+/// however many deadlines there are.
 const SLACK: Duration = Duration::from_millis(5);
 
 /// All deadlines, and the thread that watches them. Clones share both.
@@ -40,16 +40,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The timers, by the time at which the thread looks at them. Each stands here once at most,
-    /// and never later than its deadline.
+    /// The timers, by the time at which the thread checks them. Each is here once at most, and never
+    /// later than its deadline.
     timers: BTreeMap<Key, Arc<Timer>>,
-    /// The thread looks at the timers at this time, if not sooner. `None` while it sleeps until
-    /// it is woken. May be stale, when that
-    /// timer has gone since: one spurious wake-up is cheaper than waking for every new timer.
-    looks_at: Option<Instant>,
+    /// When the thread checks the timers next; `None` while it sleeps until it is woken. May be
+    /// stale: one spurious wake-up is cheaper than waking for every new timer.
+    next_wake: Option<Instant>,
 }
 
-/// The time, and the timer's number, because two timers may have the same time.
+/// The time and the timer's id, because two timers may have the same time.
 type Key = (Instant, u64);
 
 /// The time at which a waiting coroutine wakes at the latest. Dropping it removes the deadline.
@@ -63,25 +62,25 @@ pub(crate) struct Deadline {
 struct Timer {
     id: u64,
     waiter: Waiter,
-    state: Mutex<Wait>,
+    state: Mutex<TimerState>,
 }
 
-/// What is woken.
+/// The coroutine that is woken.
 enum Waiter {
-    /// The coroutine that waits for the socket.
+    /// One that waits for a socket.
     Socket(WaitIoWaker),
-    /// A parked coroutine.
+    /// One that is parked.
     Coroutine(Coroutine),
 }
 
 #[derive(Debug, Default)]
-struct Wait {
+struct TimerState {
     /// When the wait ends.
     at: Option<Instant>,
-    /// That time has passed.
+    /// Whether that time has passed.
     passed: bool,
-    /// Its place in the queue, no later than `at`. A deadline that moves later, as most do, does
-    /// not move this place.
+    /// Its key in the queue, no later than `at`. Moving a deadline later, the common case, leaves the
+    /// key unchanged.
     queued: Option<Instant>,
 }
 
@@ -90,7 +89,7 @@ impl Deadlines {
     ///
     /// # Errors
     ///
-    /// The system has no thread left.
+    /// No thread can be started.
     pub fn start() -> io::Result<Self> {
         Self::start_as("deadlines")
     }
@@ -144,7 +143,7 @@ impl Deadline {
         }
     }
 
-    /// Its number, which no other deadline has.
+    /// Its unique id.
     pub(crate) fn id(&self) -> u64 {
         self.timer.id
     }
@@ -172,7 +171,7 @@ impl Drop for Deadline {
 }
 
 impl Timer {
-    fn state(&self) -> MutexGuard<'_, Wait> {
+    fn state(&self) -> MutexGuard<'_, TimerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,17 +197,17 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the timer into the queue, and removes it from a later place. Wakes the thread if it
-    /// would look at the timer too late.
-    fn enqueue(&self, timer: &Arc<Timer>, state: &mut Wait, at: Instant) {
+    /// Queues the timer, and removes its later key. Wakes the thread if it would check the timer too
+    /// late.
+    fn enqueue(&self, timer: &Arc<Timer>, state: &mut TimerState, at: Instant) {
         let mut queue = self.queue();
         if let Some(later) = state.queued.replace(at) {
             queue.timers.remove(&(later, timer.id));
         }
         queue.timers.insert((at, timer.id), timer.clone());
-        if queue.looks_at.is_none_or(|looks_at| at < looks_at) {
-            // It looks at once; those that come meanwhile need not wake it again.
-            queue.looks_at = Some(at);
+        if queue.next_wake.is_none_or(|next_wake| at < next_wake) {
+            // The thread wakes now; timers queued meanwhile need not wake it again.
+            queue.next_wake = Some(at);
             if let Some(thread) = self.thread.get() {
                 thread.unpark();
             }
@@ -216,8 +215,8 @@ impl Shared {
     }
 
     fn run(&self) {
-        // Until then it rests, if the next deadline is not later: others have just passed.
-        let mut rests_until = Instant::now();
+        // Timer slack: deadlines have just fired, so the next ones wait until then.
+        let mut quiet_until = Instant::now();
         loop {
             let now = Instant::now();
             let mut queue = self.queue();
@@ -226,21 +225,21 @@ impl Shared {
                     let first = queue.timers.pop_first();
                     drop(queue);
                     if let Some(((queued, _), timer)) = first {
-                        self.look_at(&timer, queued, now);
+                        self.check(&timer, queued, now);
                     }
-                    rests_until = now + SLACK;
+                    quiet_until = now + SLACK;
                 }
-                Some(at) if at < rests_until => {
-                    // Nobody has to wake it from this: it is as short as it may be.
-                    queue.looks_at = Some(now);
+                Some(at) if at < quiet_until => {
+                    // Too short to be woken from.
+                    queue.next_wake = Some(now);
                     drop(queue);
-                    thread::sleep(rests_until - now);
+                    thread::sleep(quiet_until - now);
                 }
                 next => {
-                    // It keeps to an earlier time that it has set itself.
-                    let sooner = queue.looks_at.filter(|&at| at > now);
+                    // Keeps an earlier time that was set already.
+                    let sooner = queue.next_wake.filter(|&at| at > now);
                     let next = next.into_iter().chain(sooner).min();
-                    queue.looks_at = next;
+                    queue.next_wake = next;
                     drop(queue);
                     match next {
                         Some(at) => thread::park_timeout(at - now),
@@ -252,7 +251,7 @@ impl Shared {
     }
 
     /// Wakes the coroutine if its deadline has passed; otherwise queues the timer again.
-    fn look_at(&self, timer: &Arc<Timer>, queued: Instant, now: Instant) {
+    fn check(&self, timer: &Arc<Timer>, queued: Instant, now: Instant) {
         let mut state = timer.state();
         if state.queued != Some(queued) {
             return; // its coroutine has just moved or dropped it

@@ -1,13 +1,13 @@
 //! Host names in a file: hosts(5).
 //!
-//! musl reads it too, but with regard to case, and not a last line that has no end.
+//! musl reads it too, but compares names case-sensitively, and skips a last line without a newline.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses that the lines of `file` give `host`, with this port. A line that has none, or one that Rust does
-/// not read (`fe80::1%eth0`), is passed over.
+/// The addresses of `host` in `file`, with this port. Lines without an address, or with one that Rust
+/// cannot parse (`fe80::1%eth0`), are skipped.
 pub(crate) fn addresses(file: &[u8], host: &str, port: u16) -> Vec<SocketAddr> {
-    // The dot at the end says that no search domain belongs to it, as none does here.
+    // A dot at the end means that no search domain is added, and none is here.
     let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
     let mut found = Vec::new();
     for line in file.split(|&byte| byte == b'\n') {

@@ -1,19 +1,19 @@
-//! Sockets that park a coroutine while they wait, and never the worker.
+//! Sockets that park a coroutine while they wait, and never block the worker.
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`runtime`] | the coroutine runtime, and what gives each coroutine its turn |
+//! | [`runtime`] | the coroutine runtime, and cooperative yielding |
 //! | `accept` | accepting connections |
-//! | `semaphore` | a limit to how much is under way at a time |
-//! | `connect` | connections to a host, at whichever of its addresses answers |
-//! | `resolver` | host names to addresses, never on the worker |
-//! | `lookup` | one question to the system for addresses |
-//! | `hosts` | the file of host names |
+//! | `semaphore` | a limit to concurrent work |
+//! | `connect` | connections to a host, trying its addresses in turn |
+//! | `resolver` | resolving host names without blocking the worker |
+//! | `lookup` | one query to the system's resolver |
+//! | `hosts` | /etc/hosts |
 //! | `socket` | a connected socket |
 //! | `arrival` | when bytes came in, as the kernel knows |
-//! | `buffer` | what a connection has received and not yet used |
-//! | `deadline` | ending waits that take too long |
-//! | [`limits`] | how long each of these may take, and how much it may hold |
+//! | `buffer` | a connection's input buffer |
+//! | `deadline` | deadlines for waiting coroutines |
+//! | [`limits`] | timeouts and sizes |
 //!
 //! The coroutines are those of `may`: call [`runtime::init`] first.
 

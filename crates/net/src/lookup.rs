@@ -1,7 +1,7 @@
-//! One question to the system: which addresses of one family has a host?
+//! One query to the system's resolver, for the addresses of one family.
 //!
-//! One family at a time, because musl's getaddrinfo(3) throws a good answer for IPv4 away when the
-//! question for IPv6 fails: it has a name server whose one answer is bad for one that is bad.
+//! One family at a time, because musl's getaddrinfo(3) discards a good answer for IPv4 if the query
+//! for IPv6 fails.
 
 use std::net::SocketAddr;
 use std::{fmt, fs, io};
@@ -10,7 +10,7 @@ use dns_lookup::{AddrFamily, AddrInfoHints, LookupErrorKind, SockType, getaddrin
 
 use crate::hosts;
 
-/// A kind of address.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// IPv6.
@@ -26,14 +26,14 @@ pub enum NotFound {
     NoName,
     /// The name has no address.
     NoAddress,
-    /// The name server gave no answer, or none that says anything of the name.
+    /// The name server did not answer, or not about this name.
     NoAnswer,
-    /// Anything else, in the system's words.
+    /// Any other error, as the system describes it.
     Failed(String),
 }
 
 impl NotFound {
-    /// Whether the host has no such address, as far as the name server knows.
+    /// Whether the name server knows that the host has no such address.
     pub(crate) fn is_certain(&self) -> bool {
         matches!(self, Self::NoName | Self::NoAddress)
     }
@@ -50,8 +50,7 @@ impl fmt::Display for NotFound {
     }
 }
 
-/// Looks in the file of host names, and asks the name servers if the host is not there. It blocks
-/// the thread for as long as that takes.
+/// Looks in /etc/hosts, and then asks the name servers. Blocks the thread.
 pub(crate) fn look_up(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, NotFound> {
     let file = fs::read("/etc/hosts").unwrap_or_default();
     let written = hosts::addresses(&file, host, port);
@@ -70,7 +69,7 @@ fn ask(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, NotFoun
         Family::V6 => AddrFamily::Inet6,
         Family::V4 => AddrFamily::Inet,
     };
-    // Without AI_ADDRCONFIG: to glibc, a machine with nothing but loopback has no address at all.
+    // Without AI_ADDRCONFIG: with it, glibc finds no address on a machine with only loopback.
     let hints = AddrInfoHints {
         address: address.into(),
         socktype: SockType::Stream.into(),

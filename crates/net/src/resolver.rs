@@ -1,9 +1,8 @@
-//! The addresses of a host, looked up on threads of their own: getaddrinfo(3) would block the
-//! worker.
+//! Resolves a host name on separate threads, because getaddrinfo(3) would block the worker.
 //!
-//! A look-up asks for IPv6 and for IPv4, each on a thread, and the first good answer is enough to
-//! go on with. Whoever waits for an answer asks again after [`limits::ASK_AGAIN`]: a packet may be
-//! lost, and musl would send another one only after more time than its caller has.
+//! A look-up queries IPv6 and IPv4, each on a thread; the first good answer is enough to continue. A
+//! query without an answer is sent again after [`limits::QUERY_RETRY`]: a packet may be lost, and musl
+//! would retry too late for the caller.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +16,7 @@ use crate::deadline::Deadlines;
 use crate::limits;
 use crate::lookup::{self, Family, NotFound};
 
-/// What asks the system, or what a test puts in its place.
+/// The function that queries the system; tests replace it.
 pub type LookUp = fn(&str, u16, Family) -> Result<Vec<SocketAddr>, NotFound>;
 
 /// The addresses of one host.
@@ -25,7 +24,7 @@ pub type LookUp = fn(&str, u16, Family) -> Result<Vec<SocketAddr>, NotFound>;
 pub struct Resolver {
     host: String,
     port: u16,
-    /// The host is an address, which never needs a look-up.
+    /// The host is an IP address, which needs no look-up.
     is_address: bool,
     look_up: LookUp,
     state: Mutex<State>,
@@ -34,24 +33,24 @@ pub struct Resolver {
 /// Why there are no addresses.
 #[derive(Debug)]
 pub enum ResolveError {
-    /// The look-up of this host had not ended in time.
-    Late(String),
+    /// The look-up of this host took too long.
+    TimedOut(String),
     /// The look-up of this host failed.
     Failed(String, NotFound),
 }
 
 impl ResolveError {
-    /// Whether time ran out, here or in the system.
+    /// Whether this is a timeout, here or in the system.
     #[must_use]
-    pub fn is_late(&self) -> bool {
-        matches!(self, Self::Late(_) | Self::Failed(_, NotFound::NoAnswer))
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Failed(_, NotFound::NoAnswer))
     }
 }
 
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Late(host) => write!(f, "looking up {host} takes too long"),
+            Self::TimedOut(host) => write!(f, "looking up {host} takes too long"),
             Self::Failed(host, why) => write!(f, "cannot look up {host}: {why}"),
         }
     }
@@ -61,88 +60,89 @@ impl std::error::Error for ResolveError {}
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those found last. However old, they are used until newer ones are found.
+    /// The addresses found last, which are used until newer ones are found.
     addresses: Option<Arc<[SocketAddr]>>,
-    /// What the latest look-up asks for IPv6, and for IPv4: the order of [`FAMILIES`].
-    questions: [Question; 2],
+    /// The latest look-up's queries, in the order of [`FAMILIES`].
+    queries: [Query; 2],
     /// The number of the latest look-up.
     look_up: u64,
-    /// When it began.
+    /// When that one began.
     began: Option<Instant>,
-    /// When its first good answer came.
+    /// When it got its first good answer.
     found: Option<Instant>,
-    /// When the last one began that was out of turn.
-    out_of_turn: Option<Instant>,
-    /// The coroutines that are parked until an answer comes, each with the number of its deadline.
+    /// When the last look-up began because all addresses had failed.
+    unscheduled: Option<Instant>,
+    /// The coroutines that are parked until there is an answer, each with the id of its deadline.
     waiting: Vec<(u64, Coroutine)>,
 }
 
 const FAMILIES: [Family; 2] = [Family::V6, Family::V4];
 
 #[derive(Debug, Default)]
-struct Question {
+struct Query {
     /// The addresses of this family that were found last.
     addresses: Vec<SocketAddr>,
-    /// Whether the latest look-up found them; `None` while it waits for an answer.
+    /// The result in the latest look-up; `None` while there is none.
     answer: Option<Result<(), NotFound>>,
-    /// When the question was put last.
-    asked: Option<Instant>,
-    /// How many threads wait for an answer for the latest look-up.
+    /// When the query was sent last.
+    sent: Option<Instant>,
+    /// How many threads wait for an answer to the latest look-up.
     open: u32,
-    /// And for any: one that has what it needs leaves them behind. [`limits::ASKING`] at most, so
-    /// a name server that hangs costs no more threads.
-    asking: u32,
+    /// How many wait for an answer to any look-up: a finished one leaves its threads behind. At most
+    /// [`limits::MAX_QUERIES`], so that a name server that hangs costs no more threads.
+    in_flight: u32,
 }
 
 impl State {
-    /// Whether the latest look-up has ended, if there was one. Once one family is found, the
-    /// other one has [`limits::OTHER_FAMILY`] left.
+    /// Whether the latest look-up has ended, if there was one. Once one family is resolved, the other
+    /// has [`limits::RESOLUTION_DELAY`] left.
     fn has_ended(&self, now: Instant) -> bool {
-        let waited = |at: Instant| now.saturating_duration_since(at) >= limits::OTHER_FAMILY;
+        let waited = |at: Instant| now.saturating_duration_since(at) >= limits::RESOLUTION_DELAY;
         self.began.is_none()
-            || self.questions.iter().all(|question| question.answer.is_some())
+            || self.queries.iter().all(|query| query.answer.is_some())
             || self.found.is_some_and(waited)
     }
 
     /// Whether it is time for another look-up.
     fn is_due(&self, now: Instant) -> bool {
-        let rest = if self.addresses.is_some() { limits::FRESH } else { limits::LOOK_AGAIN };
+        let rest =
+            if self.addresses.is_some() { limits::ADDRESS_TTL } else { limits::LOOKUP_INTERVAL };
         self.began.is_none_or(|at| now.saturating_duration_since(at) >= rest)
     }
 
     /// The known addresses that are not among these.
-    fn beyond(&self, tried: &[SocketAddr]) -> Vec<SocketAddr> {
+    fn others_than(&self, tried: &[SocketAddr]) -> Vec<SocketAddr> {
         let known = self.addresses.as_deref().unwrap_or_default();
         known.iter().filter(|address| !tried.contains(address)).copied().collect()
     }
 
-    /// Why the latest look-up failed: what IPv4 says, unless it has only no address.
+    /// Why the latest look-up failed: IPv4's error, unless that is only that there is no address.
     fn failure(&self) -> NotFound {
-        let [v6, v4] = &self.questions;
+        let [v6, v4] = &self.queries;
         match (&v4.answer, &v6.answer) {
             (Some(Err(NotFound::NoAddress)), Some(Err(why))) | (Some(Err(why)), _) => why.clone(),
             _ => NotFound::NoAnswer,
         }
     }
 
-    /// Takes over what the latest look-up has found so far. A family that it has not found keeps
-    /// the addresses it had, unless it is certain that it has none.
+    /// Takes over the results of the latest look-up so far. A family without a result keeps its old
+    /// addresses, unless it is certain that there are none.
     fn take_over(&mut self) {
-        if !self.questions.iter().any(|question| matches!(question.answer, Some(Ok(())))) {
+        if !self.queries.iter().any(|query| matches!(query.answer, Some(Ok(())))) {
             return;
         }
-        for question in &mut self.questions {
-            if let Some(Err(why)) = &question.answer
+        for query in &mut self.queries {
+            if let Some(Err(why)) = &query.answer
                 && why.is_certain()
             {
-                question.addresses.clear();
+                query.addresses.clear();
             }
         }
-        // In turn, so that many addresses of a family that cannot be reached do not hide the other.
-        let longest = self.questions.iter().map(|question| question.addresses.len()).max();
+        // Interleaved, so that many unreachable addresses of one family do not delay the other.
+        let longest = self.queries.iter().map(|query| query.addresses.len()).max();
         let mut addresses = Vec::new();
         for place in 0..longest.unwrap_or_default() {
-            addresses.extend(self.questions.iter().filter_map(|q| q.addresses.get(place)));
+            addresses.extend(self.queries.iter().filter_map(|q| q.addresses.get(place)));
         }
         self.addresses = Some(addresses.into());
     }
@@ -156,7 +156,7 @@ impl Resolver {
         Self::with(host, port, lookup::look_up)
     }
 
-    /// The same, with another function in place of the system.
+    /// The same, with a replacement for the system's resolver.
     #[must_use]
     pub fn with(host: &str, port: u16, look_up: LookUp) -> Arc<Self> {
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -167,12 +167,12 @@ impl Resolver {
         Arc::new(Self { host, port, is_address, look_up, state: Mutex::new(state) })
     }
 
-    /// Returns the addresses, at least one. It waits only while none are known, and until `end`
-    /// at the latest. Call it inside a coroutine.
+    /// Returns the addresses, at least one. Waits only while none are known, and until `end` at the
+    /// latest. Call it inside a coroutine.
     ///
     /// # Errors
     ///
-    /// The look-up has not ended by `end`, or it failed, at most [`limits::LOOK_AGAIN`] ago.
+    /// The look-up has not ended by `end`, or it failed, at most [`limits::LOOKUP_INTERVAL`] ago.
     pub fn resolve(
         self: &Arc<Self>,
         deadlines: &Deadlines,
@@ -191,14 +191,14 @@ impl Resolver {
         Err(if state.has_ended(Instant::now()) {
             ResolveError::Failed(host, state.failure())
         } else {
-            ResolveError::Late(host)
+            ResolveError::TimedOut(host)
         })
     }
 
-    /// Returns the addresses that are not among these, none of which took a connection. If it
-    /// knows no other, it looks the host up out of turn, once in [`limits::LOOK_AGAIN`] at most,
-    /// and waits until `end` at the latest. Call it inside a coroutine.
-    pub(crate) fn resolve_beyond(
+    /// Returns other addresses than these, which all failed. If none is known, it looks the host up
+    /// again, at most once in [`limits::LOOKUP_INTERVAL`], and waits until `end` at the latest. Call it
+    /// inside a coroutine.
+    pub(crate) fn resolve_others(
         self: &Arc<Self>,
         tried: &[SocketAddr],
         deadlines: &Deadlines,
@@ -209,13 +209,14 @@ impl Resolver {
         }
         let mut state = self.lock();
         let now = Instant::now();
-        let rested = |at: Instant| now.saturating_duration_since(at) >= limits::LOOK_AGAIN;
-        let may_look = state.has_ended(now) && state.out_of_turn.is_none_or(rested);
-        if may_look && state.beyond(tried).is_empty() {
-            state.out_of_turn = Some(now);
+        let rested = |at: Instant| now.saturating_duration_since(at) >= limits::LOOKUP_INTERVAL;
+        let may_look = state.has_ended(now) && state.unscheduled.is_none_or(rested);
+        if may_look && state.others_than(tried).is_empty() {
+            state.unscheduled = Some(now);
             self.begin(&mut state, now);
         }
-        self.wait(state, deadlines, end, |state| !state.beyond(tried).is_empty()).beyond(tried)
+        self.wait(state, deadlines, end, |state| !state.others_than(tried).is_empty())
+            .others_than(tried)
     }
 
     /// Begins a look-up.
@@ -223,17 +224,17 @@ impl Resolver {
         state.look_up += 1;
         (state.began, state.found) = (Some(now), None);
         for family in FAMILIES {
-            let question = &mut state.questions[family as usize];
-            (question.answer, question.open) = (None, 0);
-            self.ask(state, family, now);
+            let query = &mut state.queries[family as usize];
+            (query.answer, query.open) = (None, 0);
+            self.send_query(state, family, now);
         }
     }
 
-    /// Puts the question on a thread of its own.
-    fn ask(self: &Arc<Self>, state: &mut State, family: Family, now: Instant) {
+    /// Sends a query on a thread of its own.
+    fn send_query(self: &Arc<Self>, state: &mut State, family: Family, now: Instant) {
         let look_up = state.look_up;
-        let question = &mut state.questions[family as usize];
-        let failed = if question.asking < limits::ASKING {
+        let query = &mut state.queries[family as usize];
+        let failed = if query.in_flight < limits::MAX_QUERIES {
             let this = self.clone();
             let asks = move || {
                 let found = (this.look_up)(&this.host, this.port, family);
@@ -241,9 +242,9 @@ impl Resolver {
             };
             match thread::Builder::new().spawn(asks) {
                 Ok(_) => {
-                    question.asked = Some(now);
-                    question.open += 1;
-                    question.asking += 1;
+                    query.sent = Some(now);
+                    query.open += 1;
+                    query.in_flight += 1;
                     return;
                 }
                 Err(error) => NotFound::Failed(error.to_string()),
@@ -251,33 +252,33 @@ impl Resolver {
         } else {
             NotFound::NoAnswer
         };
-        if question.open == 0 {
-            question.answer = Some(Err(failed));
+        if query.open == 0 {
+            query.answer = Some(Err(failed));
         }
     }
 
-    /// Takes the answer to a question of this look-up.
+    /// Handles the answer to a query of this look-up.
     fn answered(&self, family: Family, look_up: u64, found: Result<Vec<SocketAddr>, NotFound>) {
         let mut state = self.lock();
         let is_latest = look_up == state.look_up;
-        let question = &mut state.questions[family as usize];
-        question.asking -= 1;
+        let query = &mut state.queries[family as usize];
+        query.in_flight -= 1;
         if !is_latest {
             return;
         }
-        question.open -= 1;
-        if question.answer.is_some() {
-            return; // the same question had its answer before
+        query.open -= 1;
+        if query.answer.is_some() {
+            return; // a retry of the query was answered before
         }
         match found {
             Ok(addresses) => {
-                question.addresses = addresses;
-                question.answer = Some(Ok(()));
+                query.addresses = addresses;
+                query.answer = Some(Ok(()));
                 state.found.get_or_insert_with(Instant::now);
             }
             // Another packet may still bring an answer.
-            Err(why) if !why.is_certain() && question.open > 0 => return,
-            Err(why) => question.answer = Some(Err(why)),
+            Err(why) if !why.is_certain() && query.open > 0 => return,
+            Err(why) => query.answer = Some(Err(why)),
         }
         state.take_over();
         for (_, waiting) in std::mem::take(&mut state.waiting) {
@@ -285,8 +286,8 @@ impl Resolver {
         }
     }
 
-    /// Waits until it is `enough` or the look-up has ended, and until `end` at the latest. Where
-    /// no answer comes, it asks again.
+    /// Waits until `enough` is true or the look-up has ended, and until `end` at the latest. Retries
+    /// queries without an answer.
     fn wait<'a>(
         self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
@@ -301,16 +302,17 @@ impl Resolver {
         let deadline = deadlines.watch_this();
         while now < end && !enough(&state) && !state.has_ended(now) {
             for family in FAMILIES {
-                let question = &state.questions[family as usize];
-                let waited = |at: Instant| now.saturating_duration_since(at) >= limits::ASK_AGAIN;
-                if question.answer.is_none()
-                    && question.asking < limits::ASKING
-                    && question.asked.is_none_or(waited)
+                let query = &state.queries[family as usize];
+                let waited = |at: Instant| now.saturating_duration_since(at) >= limits::QUERY_RETRY;
+                if query.answer.is_none()
+                    && query.in_flight < limits::MAX_QUERIES
+                    && query.sent.is_none_or(waited)
                 {
-                    self.ask(&mut state, family, now);
+                    self.send_query(&mut state, family, now);
                 }
             }
-            let next = state.found.map_or(now + limits::ASK_AGAIN, |at| at + limits::OTHER_FAMILY);
+            let next =
+                state.found.map_or(now + limits::QUERY_RETRY, |at| at + limits::RESOLUTION_DELAY);
             deadline.set(next.min(end));
             state.waiting.push((deadline.id(), coroutine::current()));
             drop(state);
@@ -328,8 +330,8 @@ impl Resolver {
         let resolver = Self::with(host, 80, look_up);
         let mut state = resolver.lock();
         (state.addresses, state.began) = (Some(addresses.into()), Some(Instant::now()));
-        for question in &mut state.questions {
-            question.answer = Some(Err(NotFound::NoAnswer));
+        for query in &mut state.queries {
+            query.answer = Some(Err(NotFound::NoAnswer));
         }
         drop(state);
         resolver
@@ -376,7 +378,7 @@ mod tests {
     fn wait_for_others(resolver: &Arc<Resolver>, tried: &[SocketAddr]) -> Vec<SocketAddr> {
         let (resolver, tried) = (resolver.clone(), tried.to_vec());
         let end = Instant::now() + LONG;
-        go!(move || resolver.resolve_beyond(&tried, &DEADLINES, end)).join().unwrap()
+        go!(move || resolver.resolve_others(&tried, &DEADLINES, end)).join().unwrap()
     }
 
     fn resolve(host: &str, port: u16) -> Resolved {
@@ -442,7 +444,7 @@ mod tests {
         let waiting: Vec<_> = times.into_iter().map(|time| begin(&resolver, time)).collect();
         for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
-            assert!(error.is_late());
+            assert!(error.is_timeout());
             assert_eq!(error.to_string(), "looking up slow.test takes too long");
         }
         assert!(resolver.lock().waiting.is_empty());
@@ -459,15 +461,15 @@ mod tests {
             ASKED.fetch_add(1, SeqCst);
             hang()
         });
-        let time = limits::ASK_AGAIN * (limits::ASKING + 3);
+        let time = limits::QUERY_RETRY * (limits::MAX_QUERIES + 3);
         for waiting in [(); 20].map(|()| begin(&resolver, time)) {
-            assert!(waiting.join().unwrap().unwrap_err().is_late());
+            assert!(waiting.join().unwrap().unwrap_err().is_timeout());
         }
         let asked = ASKED.load(SeqCst);
-        assert!(asked <= 2 * limits::ASKING, "{asked}");
+        assert!(asked <= 2 * limits::MAX_QUERIES, "{asked}");
     }
 
-    /// One good answer is enough, whatever becomes of the other question, and whichever it is.
+    /// One good answer is enough, whatever becomes of the other query, and whichever it is.
     #[test]
     fn one_good_answer_is_enough() {
         fn bad(host: &str) -> Result<Vec<SocketAddr>, NotFound> {
@@ -492,12 +494,12 @@ mod tests {
             });
             assert_eq!(*wait(&only_v4, LONG).unwrap(), [v4(1, 80)], "{host}");
             assert_eq!(*wait(&only_v6, LONG).unwrap(), [v6(1, 80)], "{host}");
-            // Nor does the other question keep a later look-up waiting.
+            // Nor does the other query keep a later look-up waiting.
             assert_eq!(wait_for_others(&only_v4, &[v4(1, 80)]), [], "{host}");
         }
     }
 
-    /// The first questions are lost: those who wait ask again, before their time is over.
+    /// The first queries are lost: those who wait ask again, before their time is over.
     #[test]
     fn a_question_that_is_lost_is_asked_again() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
@@ -527,7 +529,7 @@ mod tests {
     fn the_cause_is_in_plain_words() {
         fn cause(resolver: &Arc<Resolver>) -> (String, bool) {
             let error = wait(resolver, LONG).unwrap_err();
-            (error.to_string(), error.is_late())
+            (error.to_string(), error.is_timeout())
         }
         let no_name = Resolver::with("a.test", 80, |_, _, _| Err(NotFound::NoName));
         assert_eq!(cause(&no_name), ("cannot look up a.test: no such name".into(), false));
@@ -548,7 +550,7 @@ mod tests {
     fn what_failed_is_not_asked_again_at_once() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
         let resolver = Resolver::with("none.test", 80, |_, port, _| {
-            // Two questions a look-up.
+            // Two queries a look-up.
             if ASKED.fetch_add(1, SeqCst) < 2 {
                 Err(NotFound::NoName)
             } else {
@@ -560,7 +562,7 @@ mod tests {
             assert!(start.elapsed() < LONG, "the name is not found again");
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(start.elapsed() >= limits::LOOK_AGAIN);
+        assert!(start.elapsed() >= limits::LOOKUP_INTERVAL);
     }
 
     /// A look-up that fails takes nothing away.
@@ -589,10 +591,10 @@ mod tests {
             (4, &[v4(2, 80)]),
         ] {
             eventually("both have an answer", || {
-                resolver.lock().questions.iter().all(|question| question.answer.is_some())
+                resolver.lock().queries.iter().all(|query| query.answer.is_some())
             });
             FAILS.store(fails, SeqCst);
-            resolver.lock().out_of_turn = None;
+            resolver.lock().unscheduled = None;
             wait_for_others(&resolver, &resolver.known());
             eventually("these are known", || *resolver.known() == *known);
         }
@@ -616,7 +618,7 @@ mod tests {
         let waiting = [(); 100].map(|()| {
             let resolver = resolver.clone();
             let end = Instant::now() + LONG;
-            go!(move || resolver.resolve_beyond(&[v4(1, 80)], &DEADLINES, end))
+            go!(move || resolver.resolve_others(&[v4(1, 80)], &DEADLINES, end))
         });
         eventually("all wait", || resolver.lock().waiting.len() == waiting.len());
         assert_eq!(*wait(&resolver, LONG).unwrap(), [v4(1, 80)], "it is used meanwhile");
@@ -628,7 +630,7 @@ mod tests {
         let asked = ASKED.load(SeqCst);
         assert_eq!(wait_for_others(&resolver, &[v4(2, 80)]), []);
         // More than once, where the machine is busy.
-        assert!(asked <= limits::ASKING, "{asked}");
+        assert!(asked <= limits::MAX_QUERIES, "{asked}");
         assert_eq!(ASKED.load(SeqCst), asked);
     }
 }

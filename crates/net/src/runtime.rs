@@ -1,5 +1,5 @@
-//! The coroutine runtime, set up for a quarter of a CPU: one worker serves everybody, so
-//! nobody may keep it.
+//! The coroutine runtime, set up for a quarter of a CPU: one worker runs all coroutines, so none may
+//! block it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,20 +16,20 @@ use may::io::{CoIo, WaitIo};
 /// ends the process.
 const STACK: usize = 128 * 1024;
 
-/// Stacks made at the start and kept for the next coroutine; past them each is mapped and
-/// unmapped again. A coroutine here lives as long as a connection, so few serve. What many
-/// cost: a leaf with 8 instead of 64 answers 0.5 ms sooner and is 480 KiB smaller.
+/// Stacks that are allocated at the start and reused; further ones are mapped and unmapped. A
+/// coroutine here lives as long as a connection, so a few are enough. With 8 instead of 64, a leaf
+/// starts 0.5 ms sooner and is 480 KiB smaller.
 const POOLED_STACKS: usize = 4;
 
-/// Operations that a coroutine may do without waiting: reads, writes, accepted connections. To
-/// yield costs about 2 us, a request 2 us at the least.
+/// Operations that a coroutine may do without waiting: reads, writes, accepts. Yielding costs about
+/// 2 us, and a request at least 2 us.
 pub const COOP_BUDGET: u8 = 16;
 
 /// Configures may, once a process, and starts it.
 ///
 /// # Errors
 ///
-/// No files are left.
+/// The process is out of file descriptors.
 pub fn init() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -46,10 +46,10 @@ pub fn init() -> io::Result<()> {
     Ok(())
 }
 
-/// The same, and what a service begins with, on a thread of its own that ends with it.
+/// Calls [`init`] and `begin` on a thread of its own.
 ///
 /// may builds its scheduler on the stack, 100 KiB, with room for 128 workers (its epoll.rs,
-/// `Selector`). The main thread's would stay in memory, this one goes.
+/// `Selector`). On the main thread that stack memory would stay in use; this thread ends.
 ///
 /// # Errors
 ///
@@ -64,10 +64,10 @@ pub fn start<T: Send>(begin: impl FnOnce() -> io::Result<T> + Send) -> io::Resul
     })
 }
 
-/// Lets every other coroutine run, those too whose sockets the kernel has events for.
+/// Yields to every other coroutine, including those with pending socket events.
 ///
-/// `coroutine::yield_now` does not: the worker runs what is queued before it asks the kernel,
-/// and a coroutine that yields is queued. So this one waits for a byte, by way of the kernel.
+/// `coroutine::yield_now` does not: the worker runs queued coroutines before it polls for events, and
+/// a coroutine that yields is queued at once. So this one waits for a byte from a socket pair.
 pub fn yield_now() {
     match YIELDED.get() {
         Some(yielded) => yielded.wait(),
@@ -75,14 +75,14 @@ pub fn yield_now() {
     }
 }
 
-/// A cooperative budget: what one coroutine may do without waiting, before it yields.
+/// A cooperative budget: how much one coroutine may do without waiting, before it yields.
 #[derive(Debug, Default)]
 pub struct CoopBudget {
     spent: AtomicU8,
 }
 
 impl CoopBudget {
-    /// One more operation was done. At [`COOP_BUDGET`] the coroutine yields.
+    /// Counts an operation. At [`COOP_BUDGET`] the coroutine yields.
     pub fn spend(&self) {
         let spent = self.spent.load(Relaxed) + 1;
         if spent < COOP_BUDGET {
@@ -93,7 +93,7 @@ impl CoopBudget {
         }
     }
 
-    /// The coroutine has waited: the others have had their turn.
+    /// Resets the budget after the coroutine has waited.
     pub fn refill(&self) {
         self.spent.store(0, Relaxed);
     }
@@ -101,7 +101,7 @@ impl CoopBudget {
 
 static YIELDED: OnceLock<Yielded> = OnceLock::new();
 
-/// The coroutines that have yielded, until the worker has asked the kernel for events.
+/// The coroutines that have yielded, until the worker has polled for events.
 struct Yielded {
     waiting: Mutex<Vec<Coroutine>>,
     /// A byte written here is an event for the coroutine that wakes all of them.
@@ -113,7 +113,7 @@ impl Yielded {
         let (notifier, events) = UnixStream::pair()?;
         notifier.set_nonblocking(true)?;
         let events = CoIo::new(events)?;
-        // Somebody else may have been faster: then this pair is closed again.
+        // If another thread was faster, this pair is closed again.
         if YIELDED.set(Self { waiting: Mutex::default(), notifier }).is_ok() {
             go!(move || {
                 while let Some(yielded) = YIELDED.get() {

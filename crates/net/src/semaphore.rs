@@ -1,16 +1,16 @@
-//! A limit to how much is under way at a time.
+//! A limit to concurrent work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Permits for connections or for calls. Nobody waits for one: who gets none is refused.
+/// Permits for connections or calls. There is no waiting: without a permit the work is refused.
 #[derive(Debug)]
 pub struct Semaphore {
     limit: usize,
     acquired: AtomicUsize,
 }
 
-/// Gives itself back when it is dropped.
+/// Returned to the semaphore when it is dropped.
 #[derive(Debug)]
 pub struct Permit(Arc<Semaphore>);
 
@@ -25,7 +25,7 @@ impl Semaphore {
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit(self.clone());
-        // It is counted first. If that was one too many, dropping it here takes the count back.
+        // Counted first. If that exceeds the limit, dropping the permit takes it back.
         (self.acquired.fetch_add(1, Relaxed) < self.limit).then_some(permit)
     }
 

@@ -1,4 +1,4 @@
-//! A TCP socket that parks a coroutine while it waits, never the worker.
+//! A TCP socket that parks a coroutine while it waits, and never blocks the worker.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,35 +18,35 @@ use crate::deadline::{Deadline, Deadlines};
 #[derive(Debug)]
 pub struct Socket {
     io: CoIo<Arc<TcpStream>>,
-    /// It must be closed after `io` is dropped, which takes the file's number out of epoll. If it
-    /// were closed first, another thread could accept a connection with the same number in
-    /// between, and that one would be taken out of epoll.
+    /// Must be closed after `io` is dropped, which removes the descriptor from epoll. If it were
+    /// closed first, another thread could accept a connection with the same descriptor in between,
+    /// and that one would be removed from epoll.
     stream: Arc<TcpStream>,
     deadline: Deadline,
     /// Counts the reads and writes since the last wait.
     budget: CoopBudget,
-    /// The last read took all the input: the next one waits before it tries.
+    /// The last read emptied the socket: the next one waits before it reads.
     exhausted: AtomicBool,
-    /// An event said that the peer has ended. No other event may follow, so reads must not wait
+    /// An event reported that the peer has closed. No other event may follow, so reads must not wait
     /// for one.
     peer_ended: AtomicBool,
-    /// How many bytes of input are left that came before the deadline: counted when the first read
-    /// finds that it has passed. Until then [`NOT_COUNTED`].
+    /// How many unread bytes arrived before the deadline, counted when a read first finds that it has
+    /// passed; [`NOT_COUNTED`] until then.
     in_time: AtomicUsize,
 }
 
 const NOT_COUNTED: usize = usize::MAX;
 
-/// The events of a peer that has ended: it closed, or will write no more. They are Linux's; on
-/// other systems no socket counts as exhausted, and every read is tried at once.
+/// The events of a peer that has closed, or shut down for writing. They are Linux's; on other systems
+/// no socket counts as exhausted, and every read is tried at once.
 #[cfg(target_os = "linux")]
 const END: usize =
     (nix::libc::EPOLLRDHUP | nix::libc::EPOLLHUP | nix::libc::EPOLLERR).cast_unsigned() as usize;
 #[cfg(not(target_os = "linux"))]
 const END: usize = 0;
 
-/// Whether the error says that the peer's kernel does not answer any more. A service that is only
-/// slow never causes it.
+/// Whether the error means that the peer's kernel does not answer any more. A slow service never
+/// causes it.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ETIMEDOUT as i32)
@@ -59,7 +59,7 @@ impl Socket {
     ///
     /// The system call that failed.
     pub fn new(stream: TcpStream, deadlines: &Deadlines) -> io::Result<Self> {
-        // This fails if the peer is gone already; the first read will say so.
+        // Fails if the peer has closed already; the first read reports that.
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);
         let io = CoIo::new(stream.clone())?;
@@ -88,7 +88,7 @@ impl Socket {
         let family = Domain::for_address(address);
         let socket = socket2::Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        // This end's port may be one on which a service wants to listen that was down.
+        // The local port may be that of a service that is down and will want to listen again.
         socket.set_reuse_address(true)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(silence))?;
@@ -116,12 +116,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether the connection is open now. It is an error if it never will be.
+    /// Whether the connection is open now. It is an error if it has failed.
     ///
-    /// Where nobody listens on a port that the kernel also gives to those who connect, it may be
-    /// this end's own, and TCP connects the socket to itself (RFC 9293, section 3.5). That is
-    /// refused, and forgotten at once: an end in TIME-WAIT would keep the port from whoever comes
-    /// back to listen on it.
+    /// If nothing listens on an ephemeral port, the kernel may choose that same port as the local
+    /// one, and TCP connects the socket to itself (RFC 9293, section 3.5). That counts as refused, and
+    /// is reset: a socket in TIME-WAIT would keep the service from listening on its port again.
     pub(crate) fn is_connected(&self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);

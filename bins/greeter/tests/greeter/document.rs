@@ -210,7 +210,7 @@ const LIMITS: &[Limit] = &[
     (
         "wait for a client to read",
         // Linux takes twice as much.
-        || vec![seconds(Limits::default().send), kib(2 * net::limits::UNREAD)],
+        || vec![seconds(Limits::default().send), kib(2 * net::limits::SOCKET_BUFFER)],
         &["patience::a_client_that_does_not_read_is_dropped"],
     ),
     (
@@ -221,7 +221,8 @@ const LIMITS: &[Limit] = &[
     (
         "connections at a time",
         || {
-            let numbers = [limits::CONNECTIONS, limits::MOST_CONNECTIONS, limits::TURNED_AWAY];
+            let numbers =
+                [limits::DEFAULT_CONNECTIONS, limits::MAX_CONNECTIONS, limits::MAX_REJECTIONS];
             numbers.map(|number| number.to_string()).into()
         },
         &[
@@ -236,7 +237,7 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "files",
-        || vec![milliseconds(net::limits::REST)],
+        || vec![milliseconds(net::limits::ACCEPT_BACKOFF)],
         &["overload::without_files_it_neither_spins_nor_ends"],
     ),
     (
@@ -247,8 +248,8 @@ const LIMITS: &[Limit] = &[
     (
         "looking up an upstream",
         || {
-            let at_a_time = format!("{} at a time", net::limits::ASKING);
-            vec![milliseconds(net::limits::ASK_AGAIN), at_a_time]
+            let at_a_time = format!("{} at a time", net::limits::MAX_QUERIES);
+            vec![milliseconds(net::limits::QUERY_RETRY), at_a_time]
         },
         &[
             "net::resolver::a_question_that_is_lost_is_asked_again",
@@ -257,17 +258,17 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "wait for the other",
-        || vec![milliseconds(net::limits::OTHER_FAMILY)],
+        || vec![milliseconds(net::limits::RESOLUTION_DELAY)],
         &["net::resolver::one_good_answer_is_enough"],
     ),
     (
         "age of an upstream's addresses",
-        || vec![seconds(net::limits::FRESH)],
+        || vec![seconds(net::limits::ADDRESS_TTL)],
         &["net::resolver::what_is_known_stays_until_there_is_better"],
     ),
     (
         "look-ups of a host",
-        || vec![format!("one in {}", seconds(net::limits::LOOK_AGAIN))],
+        || vec![format!("one in {}", seconds(net::limits::LOOKUP_INTERVAL))],
         &[
             "net::resolver::what_failed_is_not_asked_again_at_once",
             "net::resolver::many_share_a_look_up_out_of_turn",
@@ -275,7 +276,7 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "connecting to an upstream",
-        || vec![milliseconds(net::limits::CONNECT), milliseconds(net::limits::NEXT_ADDRESS)],
+        || vec![milliseconds(net::limits::CONNECT), milliseconds(net::limits::ATTEMPT_DELAY)],
         &[
             "net::connect::an_address_that_does_not_answer_costs_no_connection",
             "net::connect::an_address_that_changed_costs_no_connection",
@@ -283,7 +284,7 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "calls to one upstream",
-        || vec![limits::CALLS.to_string()],
+        || vec![limits::MAX_CALLS.to_string()],
         &["openapi::every_answer_it_lists_is_as_it_says"],
     ),
     (
@@ -299,7 +300,7 @@ const LIMITS: &[Limit] = &[
     ("age of a kept upstream", || vec![seconds(limits::MAX_AGE)], &[]),
     (
         "an upstream connection without a call",
-        || vec![seconds(limits::UNUSED)],
+        || vec![seconds(limits::POOL_IDLE_TIMEOUT)],
         &["upstream::what_is_not_used_is_closed"],
     ),
     (

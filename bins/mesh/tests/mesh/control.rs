@@ -238,8 +238,8 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
     }
     // What a service would refuse itself: no task is started, and none is replaced.
     for (ask, error) in [
-        (["release", "name", "two words"], r#"VERSION="two words" is no word: "#),
-        (["release", "name", ""], r#"VERSION="" is no word: "#),
+        (["release", "name", "two words"], r#"VERSION="two words" is not a version: "#),
+        (["release", "name", ""], r#"VERSION="" is not a version: "#),
         (["fault", "name-1", "20%"], r#"FAULT="20%" is no fault: set it to 20%503, "#),
         (["fault", "name-1", ""], r#"FAULT="" is no fault: set it to 20%503, "#),
     ] {

@@ -35,8 +35,8 @@ impl Binary {
         for (words, wrong) in [
             (&[&b"--vresion"[..]][..], "there is no \"--vresion\""),
             (&[b"help"], "there is no \"help\""),
-            (&[b"serve", b"now"], "\"now\" is one word too many"),
-            (&[b"--help", b"--nope", b"x"], "\"--nope\" is one word too many"),
+            (&[b"serve", b"now"], "\"now\" is one argument too many"),
+            (&[b"--help", b"--nope", b"x"], "\"--nope\" is one argument too many"),
             (&[b""], "there is no \"\""),
             (&[b"\xff\n"], "there is no \"\u{fffd}\\n\""),
             (&[long.as_bytes()], &format!("there is no \"{}\"...", "\\u{1b}".repeat(60))),
@@ -140,13 +140,13 @@ impl Binary {
 
     /// The version is a word, if it is set.
     pub fn refuses_a_bad_version(&self) {
-        let remedy = "is no word: at most 32 printable characters, no blanks or parentheses";
+        let remedy = "is not a version: at most 32 printable characters, no blanks or parentheses";
         self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
     }
 
     /// The host has a place in the form of a line.
     pub fn refuses_a_bad_host(&self) {
-        let remedy = "is no host name: at most 255 bytes, no control characters or parentheses";
+        let remedy = "is not a host name: at most 255 bytes, no control characters or parentheses";
         for host in ["a (b)", "a\u{7}"] {
             self.refuses("HOSTNAME", host, &format!("HOSTNAME={host:?} {remedy}"));
         }
