@@ -245,6 +245,8 @@ scale N *FLAGS: _copilot && (deploy FLAGS)
 # Write the CloudFormation that Copilot would deploy into export/; FLAGS go to Copilot: --upload-assets
 [group('AWS, by Copilot'), no-exit-message]
 export *FLAGS: _copilot
+    # What `copilot app init` writes as well; but in a wrong account that would make an application.
+    [ -e copilot/.workspace ] || echo 'application: greeting-application' >copilot/.workspace
     copilot env package --name test --output-dir export {{ FLAGS }}
     for service in {{ services }}; do \
         copilot svc package --name $service-service --env test --output-dir export {{ FLAGS }}; \
@@ -255,8 +257,6 @@ export *FLAGS: _copilot
 [group('AWS, by Copilot'), no-exit-message]
 teardown: _copilot
     copilot app delete --name greeting-application
-    # Copilot deletes this file too, which belongs to the repository.
-    echo 'application: greeting-application' >copilot/.workspace
     @echo "left are the logs of Copilot's helper functions, log groups /aws/lambda/greeting-application-*"
 
 # Deploy on AWS as one CloudFormation stack, without Copilot: just stack-deploy Count=3
