@@ -129,6 +129,8 @@ up: build-images
         echo "up: 127.0.0.1:8080 is in use: end what listens there" >&2
         exit 1
     fi
+    # The Envoys are somebody else than whoever cloned this, with whatever umask.
+    chmod a+r compose/generated/*.json
     {{ compose }} up --detach --no-build
     # The first health check comes 2 s after a start.
     for _ in {1..150}; do
@@ -230,8 +232,9 @@ deploy *FLAGS: _copilot _docker
     # and every task replaced.
     built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
         ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness')
+    sha256=$(command -v sha256sum || echo shasum -a 256) # macOS has the other
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
-        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
+        LC_ALL=C sort -z | xargs -0 $sha256 | $sha256 | cut -c1-12)
     # The leaves first: a task's proxy knows the services that were there before it.
     copilot deploy --env test --init-wkld --tag $tag \
         {{ prepend('--name ', append('-service/1', leaves)) }} --name {{ edge }}-service/2 {{ FLAGS }}
@@ -283,6 +286,11 @@ stack-back:
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-status:
     @cloudformation/stack status
+
+# Ask the stack what only an account can show; what changes it, only if you say so
+[group('AWS, by CloudFormation'), no-exit-message]
+stack-check:
+    @cloudformation/stack check
 
 # Delete the stack, its images and its logs (it asks first)
 [group('AWS, by CloudFormation'), no-exit-message]
