@@ -1,4 +1,4 @@
-//! The application: every service, once. Whatever lists the services reads this table: greeter,
+//! The table of services, which everything that lists the services reads: greeter,
 //! the mesh, what writes and checks the deployment files; and the justfile, whose `services` and
 //! `leaves` are the lines of [`SERVICES`] below, for the shell.
 //!
@@ -18,7 +18,7 @@ pub enum Kind {
 pub struct Service {
     /// As its package and its binary are called.
     pub name: &'static str,
-    /// What it is to the others.
+    /// Its role.
     pub kind: Kind,
     /// As Service Connect and Copilot call it: its host name to those who call it.
     pub dns_name: &'static str,

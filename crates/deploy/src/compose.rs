@@ -20,10 +20,10 @@ const APPLICATIONS: u16 = PORT + 1;
 const FRONT: u16 = 8080;
 /// Tasks of each service.
 const TASKS: usize = 2;
-/// Where the Envoys' configuration is.
+/// The folder of the Envoys' configuration.
 const FOLDER: &str = "compose/generated";
 
-/// What an Envoy says.
+/// The log options of an Envoy.
 const QUIET: &str = "--log-level, warning, --component-log-level, \"main:error\"";
 
 /// Where the images come from.

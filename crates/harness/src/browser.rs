@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{Client, PATIENCE, Process};
 
-/// One window of a browser with a profile of its own, that ends with the test.
+/// A browser with its own profile, which ends with the test.
 #[derive(Debug)]
 pub struct Browser {
     _driver: Process,
@@ -24,7 +24,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts chromedriver, and it Chromium.
+    /// Starts chromedriver, which starts Chromium.
     #[must_use]
     pub fn start() -> Self {
         // The free port that it finds for IPv6 may be in use for IPv4: then it ends, and another
@@ -64,13 +64,12 @@ impl Browser {
         browser
     }
 
-    /// Opens a page and waits until it is there.
+    /// Opens a page and waits until it has loaded.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
 
-    /// Opens a page in a window of its own, beside those that are open, and looks at it: the
-    /// window's handle.
+    /// Opens a page in a new window, switches to it, and returns the window's handle.
     #[must_use]
     pub fn open_beside(&self, url: &str) -> String {
         let window = self.post("/window/new", &json!({ "type": "window" }));
@@ -80,13 +79,13 @@ impl Browser {
         handle
     }
 
-    /// The handle of the window that is looked at.
+    /// The handle of the current window.
     #[must_use]
     pub fn window(&self) -> String {
         text(&self.call("GET", &format!("{}/window", self.session), &json!({})))
     }
 
-    /// Looks at another window.
+    /// Switches to another window.
     pub fn look_at(&self, handle: &str) {
         self.post("/window", &json!({ "handle": handle }));
     }
@@ -97,7 +96,7 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Types into what has the focus: `\u{e004}` is Tab, `\u{e006}` Enter.
+    /// Types into the focused element: `\u{e004}` is Tab, `\u{e006}` Enter.
     pub fn press(&self, keys: &str) {
         let strokes: Vec<_> = keys
             .chars()
@@ -107,19 +106,19 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [keyboard] }));
     }
 
-    /// What a JavaScript expression is.
+    /// The value of a JavaScript expression.
     #[must_use]
     pub fn value(&self, expression: &str) -> Value {
         let script = format!("return {expression}");
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Carries out a JavaScript statement.
+    /// Runs a JavaScript statement.
     pub fn run(&self, statement: &str) {
         self.post("/execute/sync", &json!({ "script": statement, "args": [] }));
     }
 
-    /// Waits until a JavaScript expression is as expected.
+    /// Waits until a JavaScript expression has the expected value.
     pub fn shows<T: Into<Value> + Debug>(&self, expression: &str, expected: T) {
         let (expected, end) = (expected.into(), Instant::now() + PATIENCE);
         loop {
@@ -141,7 +140,7 @@ impl Browser {
         entries.iter().map(|entry| text(&entry["message"])).collect()
     }
 
-    /// Waits until the console says something that contains this.
+    /// Waits until the console has a message that contains this.
     pub fn says(&self, expected: &str) {
         let end = Instant::now() + PATIENCE;
         let mut said = Vec::new();
@@ -152,14 +151,14 @@ impl Browser {
         }
     }
 
-    /// Lays the page out for a screen of this size, in CSS pixels.
+    /// Resizes the window, in CSS pixels.
     pub fn resize(&self, width: u32, height: u32) {
         let screen =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", &screen);
     }
 
-    /// Asks for what media queries ask: `("prefers-color-scheme", "dark")`.
+    /// Sets media features, such as `("prefers-color-scheme", "dark")`.
     pub fn prefer(&self, features: &[(&str, &str)]) {
         let features: Vec<_> =
             features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();

@@ -26,13 +26,13 @@ impl Client {
         Self::try_connect(address).expect("connects")
     }
 
-    /// Connects, if anybody listens.
+    /// Connects, if anything listens there.
     #[must_use]
     pub fn try_connect(address: SocketAddr) -> Option<Self> {
         TcpStream::connect(address).ok().map(Self::on)
     }
 
-    /// Connects, with little room for what it is sent and does not read, in bytes.
+    /// Connects with a receive buffer of `room` bytes.
     #[must_use]
     pub fn with_room(address: SocketAddr, room: usize) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
@@ -48,13 +48,13 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Where it has its end of the connection.
+    /// The local address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.stream.get_ref().local_addr().expect("connected")
     }
 
-    /// Another hold on the same connection.
+    /// Another handle to the same connection.
     #[must_use]
     pub fn share(&self) -> TcpStream {
         self.stream.get_ref().try_clone().expect("a file is left")
@@ -66,12 +66,12 @@ impl Client {
         self
     }
 
-    /// Sends bytes to a peer that may be gone.
+    /// Sends bytes to a peer that may have closed.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Sends the end of input; answers can still be read.
+    /// Shuts down for writing; answers can still be read.
     pub fn finish(&mut self) -> &mut Self {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("still connected");
         self
@@ -86,7 +86,7 @@ impl Client {
         head + &String::from_utf8(body).expect("a UTF-8 body")
     }
 
-    /// Reads the body behind a head, as its `Content-Length` says; without one there is none.
+    /// Reads the body after a head, as its `Content-Length` says; without one there is none.
     #[must_use]
     pub fn body(&mut self, head: &str) -> Vec<u8> {
         let mut body = vec![0; content_length(head)];
@@ -107,7 +107,7 @@ impl Client {
         head
     }
 
-    /// Reads what there is: how many bytes, 0 at the end, however it comes.
+    /// Reads available bytes, and returns how many; 0 at a FIN or a reset.
     #[must_use]
     pub fn read_some(&mut self) -> usize {
         let count = self.stream.fill_buf().map_or(0, <[u8]>::len);
@@ -115,7 +115,7 @@ impl Client {
         count
     }
 
-    /// Whether there is something to read, or the end.
+    /// Whether there is input, or its end.
     #[must_use]
     pub fn has_input(&self) -> bool {
         let mut ready = [PollFd::new(self.stream.get_ref().as_fd(), PollFlags::POLLIN)];
@@ -148,8 +148,8 @@ impl Client {
     }
 }
 
-/// Somebody who asks all the time, each time on a connection of its own, until dropped: so a
-/// drain has no quiet second, after which it would end, before a test has looked at it.
+/// Background requests, each on its own connection, until dropped. They prevent a quiet second, which
+/// would end a drain before a test has checked it.
 #[derive(Debug)]
 pub struct Traffic {
     stop: Arc<AtomicBool>,
@@ -157,7 +157,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Begins to ask for `/`.
+    /// Starts requesting `/`.
     #[must_use]
     pub fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -166,7 +166,7 @@ impl Traffic {
             while !stopped.load(SeqCst) {
                 if let Some(mut client) = Client::try_connect(address) {
                     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-                    // The service may end meanwhile: whatever comes is right.
+                    // The service may end meanwhile: any result is right.
                     let _ = client.try_send(request);
                     let _ = client.stream.read_to_end(&mut Vec::new());
                 }

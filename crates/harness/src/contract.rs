@@ -1,12 +1,12 @@
-//! What a service promises, held against its real binary.
+//! Tests of the contract of a service, run against its real binary.
 //!
-//! | module | what is promised |
+//! | module | what is tested |
 //! |---|---|
 //! | `start` | every service: its command line, its settings, its health check |
-//! | `end` | every service: what ends it, how it drains, and what does not end it |
-//! | `leaf` | a leaf: what it answers, and where a connection ends |
-//! | `limits` | a leaf: its limits, and that no client harms the others |
-//! | `fault` | a leaf: what it does wrong with `FAULT`, and only with it |
+//! | `end` | every service: signals and drains |
+//! | `leaf` | a leaf: its answers, and where a connection ends |
+//! | `limits` | a leaf: its limits, and that clients cannot harm each other |
+//! | `fault` | a leaf: fault injection with `FAULT` |
 //!
 //! A service's tests are [`test_every_promise`](crate::test_every_promise) of its [`Binary`], and a
 //! leaf's [`test_every_promise_of_a_leaf`](crate::test_every_promise_of_a_leaf) besides.
@@ -21,17 +21,17 @@ mod leaf;
 mod limits;
 mod start;
 
-/// The host the services under test say they come from.
+/// The host name of the services under test.
 pub const HOST: &str = "host-1.test";
 
-/// A service's binary, with what it needs besides a port.
+/// A service's binary, with its environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Binary {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Its file: `env!("CARGO_BIN_EXE_name")`.
     pub path: &'static str,
-    /// The variables it cannot start without.
+    /// Its required variables.
     pub environment: &'static [(&'static str, &'static str)],
 }
 
@@ -45,7 +45,7 @@ impl Binary {
     }
 }
 
-/// The tests that every service's binary must pass, a test a promise.
+/// The tests that every service's binary must pass.
 #[macro_export]
 macro_rules! test_every_promise {
     ($binary:expr) => {
@@ -76,7 +76,7 @@ macro_rules! test_every_promise {
     };
 }
 
-/// The tests that a leaf's binary must pass besides.
+/// The additional tests that a leaf's binary must pass.
 #[macro_export]
 macro_rules! test_every_promise_of_a_leaf {
     ($binary:expr) => {

@@ -1,6 +1,6 @@
-//! What the tests share: real processes, and HTTP byte for byte.
+//! Test helpers: real processes, and HTTP byte for byte.
 //!
-//! Everything panics on failure, with what it saw: it is for tests alone.
+//! All functions panic on failure and show what they found: they are only for tests.
 
 #![allow(clippy::missing_panics_doc)]
 
@@ -19,17 +19,17 @@ pub use client::{Client, Traffic, get};
 pub use peer::Peer;
 pub use process::{Finished, Process, after, fill, run, service, with_files};
 
-/// Nothing a test waits for takes this long on the slowest machine.
+/// The timeout of every wait: longer than any takes on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says what a test cannot see on this machine, on standard error past the test runner, which
-/// shows nothing of a test that passes.
+/// Prints what cannot be tested on this machine, directly to standard error: the test runner hides
+/// the output of passing tests.
 pub fn say(what: &str) {
     // Who cannot be told can still see the others.
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Waits until it is as wanted; `otherwise` says what went wrong if it never is.
+/// Waits until `wanted` is true; panics with `otherwise` if it never is.
 pub fn eventually(otherwise: &str, wanted: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !wanted() {

@@ -1,4 +1,4 @@
-//! A server that does what a test tells it to.
+//! A mock server.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -49,19 +49,19 @@ impl Peer {
         Self::answering(ok(line))
     }
 
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a URL.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Connections it has taken.
+    /// How many connections it has accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(SeqCst)
@@ -74,7 +74,7 @@ pub fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-/// Ends a connection with a reset instead of an end of input.
+/// Closes a connection with a reset instead of a FIN.
 pub fn reset(stream: TcpStream) {
     use nix::libc::linger;
     use nix::sys::socket::{setsockopt, sockopt::Linger};

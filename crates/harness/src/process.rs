@@ -21,14 +21,14 @@ use nix::unistd::Pid;
 
 use crate::PATIENCE;
 
-/// A process that is killed when the test is done with it.
+/// A process that is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     lines: Receiver<String>,
 }
 
-/// What a process left behind.
+/// The result of a process.
 #[derive(Debug)]
 pub struct Finished {
     /// Its exit code; `None` when a signal ended it.
@@ -57,13 +57,13 @@ pub fn service(built: &str) -> Command {
     command
 }
 
-/// The same command, for a process that may open so many files.
+/// The same command, with a limit of open files.
 #[must_use]
 pub fn with_files(files: u32, command: &Command) -> Command {
     after(&format!("ulimit -n {files}"), command)
 }
 
-/// The same command, after a shell has done something to itself.
+/// The same command, after a shell command such as `ulimit`.
 #[must_use]
 pub fn after(something: &str, command: &Command) -> Command {
     let mut limited = Command::new("sh");
@@ -106,7 +106,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Starts a service with `PORT=0`, and waits until it listens: its IPv4 address.
+    /// Starts a service with `PORT=0`, waits until it listens, and returns its IPv4 address.
     #[must_use]
     pub fn serve(command: &mut Command) -> (Self, SocketAddr) {
         let process = Self::start(command.env("PORT", "0"));
@@ -114,7 +114,7 @@ impl Process {
         (process, started_at(&start))
     }
 
-    /// The same, with its log in this file, which others may be unable to write to.
+    /// The same, with its log in this file.
     #[must_use]
     pub fn serve_logged(command: &mut Command, log: &File) -> (Self, SocketAddr) {
         let stdout = log.try_clone().expect("a file");
@@ -131,8 +131,7 @@ impl Process {
         (process, address)
     }
 
-    /// The same, with a log that nobody reads once it listens, and that is full. It is read
-    /// again by whoever reads the pipe.
+    /// The same, with a log whose pipe is full once the service listens. Reading the pipe unblocks it.
     #[must_use]
     pub fn serve_unread(command: &mut Command) -> (Self, SocketAddr, BufReader<PipeReader>) {
         let (log, writer) = std::io::pipe().expect("a pipe");
@@ -148,7 +147,7 @@ impl Process {
         (process, started_at(&start), log)
     }
 
-    /// The next line of output that is as wanted.
+    /// The next line of output that matches.
     #[must_use]
     pub fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
@@ -163,7 +162,7 @@ impl Process {
         }
     }
 
-    /// The lines of output so far that nobody has asked for.
+    /// The lines of output so far that were not returned yet.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
@@ -195,7 +194,7 @@ impl Process {
         self.of_threads("schedstat").map(time).collect()
     }
 
-    /// What a file of `/proc` says of each thread, by the thread's number.
+    /// A file of `/proc` of each thread, by thread id.
     pub(crate) fn of_threads(&self, file: &str) -> impl Iterator<Item = (OsString, String)> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it lives");
         threads.map(move |thread| {
@@ -205,7 +204,7 @@ impl Process {
         })
     }
 
-    /// Memory that is resident, in KiB.
+    /// Resident memory, in KiB.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let status = self.proc("status");
@@ -222,7 +221,7 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).expect("the process is there");
     }
 
-    /// Does something while the process is stopped, in the middle of whatever it does.
+    /// Runs `action` while the process is stopped (SIGSTOP).
     pub fn stopped<T>(&self, action: impl FnOnce() -> T) -> T {
         self.signal(Signal::SIGSTOP);
         let is_stopped = |(_, stat): (_, String)| fields(&stat).next() == Some("T");
@@ -232,7 +231,7 @@ impl Process {
         result
     }
 
-    /// Waits for its end: how it ended, and how long that took.
+    /// Waits for its end, and returns its status and how long that took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -245,12 +244,12 @@ impl Process {
     }
 }
 
-/// The fields of a `stat` from the third on: the second is a name, which may hold blanks.
+/// The fields of a `stat` from the third on: the second is a name, which may contain blanks.
 pub(crate) fn fields(stat: &str) -> impl Iterator<Item = &str> {
     stat.rsplit(") ").next().expect("split gives one").split(' ')
 }
 
-/// Where a service listens on IPv4, by the line it starts with.
+/// The IPv4 address in a service's start line.
 pub(crate) fn started_at(line: &str) -> SocketAddr {
     let start: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
     let addresses = start["address"].as_str().expect("an address in the start line");
@@ -260,7 +259,7 @@ pub(crate) fn started_at(line: &str) -> SocketAddr {
     address
 }
 
-/// A file without a name, which goes with its last user.
+/// A file without a name, deleted when it is closed.
 pub(crate) fn nameless_file() -> File {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("harness-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
@@ -270,14 +269,14 @@ pub(crate) fn nameless_file() -> File {
     file.expect("a file")
 }
 
-/// Writes to a pipe until it has no room for another line.
+/// Fills a pipe until it has no room for another line.
 pub fn fill(mut pipe: PipeWriter) {
     loop {
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {
             return;
         }
-        // Of which a pipe that is ready takes as many as this at once, pipe(7).
+        // PIPE_BUF, pipe(7).
         pipe.write_all(&[b'\n'; 4096]).expect("somebody could read it");
     }
 }
