@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses that the lines of `file` give `host`, with this port. A line that has none, or one that Rust does
-/// not read (`fe80::1%eth0`), is passed over.
+/// The addresses that the lines of `file` give `host`, with this port. A line that has none, or one
+/// that Rust does not read (`fe80::1%eth0`), is passed over.
 pub(crate) fn addresses(file: &[u8], host: &str, port: u16) -> Vec<SocketAddr> {
     // The dot at the end says that no search domain belongs to it, as none does here.
     let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
