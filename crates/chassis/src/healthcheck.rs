@@ -12,9 +12,12 @@ use ureq::unversioned::transport::{NextTimeout, TcpConnector};
 /// ECS gives a container health check two seconds at the least; answer before it gives up.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Where it asks first: another address of this machine's loopback (Linux has all of
-/// 127.0.0.0/8) than the sidecar or anybody else uses, and that nobody outside can reach.
+/// Where it asks: another address of this machine's loopback (Linux has all of 127.0.0.0/8) than
+/// the sidecar or anybody else uses, and that nobody outside can reach. It asks from 127.0.0.1, so
+/// where nobody listens it cannot connect to itself, which would keep the port for a minute.
 const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Where other systems have no such address.
+const ADDRESS: Ipv4Addr = if cfg!(target_os = "linux") { OWN_ADDRESS } else { Ipv4Addr::LOCALHOST };
 
 /// Whether a connection that was accepted on this address is a health check's: a service
 /// that is full has room for it.
@@ -34,7 +37,7 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
         .max_redirects(0)
         .http_status_as_error(false)
         .build();
-    let known = Known([OWN_ADDRESS, Ipv4Addr::LOCALHOST].map(|ip| SocketAddr::from((ip, port))));
+    let known = Known(SocketAddr::from((ADDRESS, port)));
     let agent = Agent::with_parts(config, TcpConnector::default(), known);
     match agent.get(&url).call() {
         Ok(response) if response.status() == 200 => Ok(format!("healthy: {url} answers 200")),
@@ -43,10 +46,10 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
     }
 }
 
-/// Addresses that need no look-up, tried in order: ureq's own resolver would start a thread
-/// for it, and bring the C library's into binaries that look nothing else up.
+/// An address that needs no look-up: ureq's own resolver would start a thread for it, and bring the
+/// C library's into binaries that look nothing else up.
 #[derive(Debug)]
-struct Known([SocketAddr; 2]);
+struct Known(SocketAddr);
 
 impl Resolver for Known {
     fn resolve(
@@ -56,9 +59,7 @@ impl Resolver for Known {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        for address in self.0 {
-            addresses.push(address);
-        }
+        addresses.push(self.0);
         Ok(addresses)
     }
 }
