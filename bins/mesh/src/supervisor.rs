@@ -224,8 +224,10 @@ impl Supervisor {
     /// Passes the log on, and registers the process when the log reports that it listens.
     async fn read_log(&self, log: Option<impl AsyncRead + Unpin>, pid: u32) {
         let Some(log) = log else { return };
-        let mut lines = BufReader::new(log).lines();
+        let mut lines = BufReader::new(log).split(b'\n');
+        // Also of what is no text: to stop at it would end the process by SIGPIPE.
         while let Some(Ok(line)) = lines.next().await {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
             let process = self.name.clone();
             let report = self.program.report(&line);
             if self.program.is_printed(&line) {

@@ -12,9 +12,12 @@ use ureq::unversioned::transport::{NextTimeout, TcpConnector};
 /// ECS gives a container health check at least two seconds; answer before it gives up.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// The address that is tried first: a loopback address (Linux has all of 127.0.0.0/8) that nothing
-/// else uses, and that cannot be reached from outside.
+/// Where it asks: a loopback address (Linux has all of 127.0.0.0/8) that nothing else uses, and that
+/// cannot be reached from outside. It asks from 127.0.0.1, so where nobody listens it cannot connect
+/// to itself, which would keep the port for a minute.
 const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Where other systems have no such address.
+const ADDRESS: Ipv4Addr = if cfg!(target_os = "linux") { OWN_ADDRESS } else { Ipv4Addr::LOCALHOST };
 
 /// Whether a connection that was accepted on this address is a health check's: a service at its limit
 /// still serves it.
@@ -33,7 +36,7 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
         .max_redirects(0)
         .http_status_as_error(false)
         .build();
-    let known = Known([OWN_ADDRESS, Ipv4Addr::LOCALHOST].map(|ip| SocketAddr::from((ip, port))));
+    let known = Known(SocketAddr::from((ADDRESS, port)));
     let agent = Agent::with_parts(config, TcpConnector::default(), known);
     match agent.get(&url).call() {
         Ok(response) if response.status() == 200 => Ok(format!("healthy: {url} answers 200")),
@@ -42,10 +45,10 @@ pub(crate) fn check(port: u16) -> Result<String, String> {
     }
 }
 
-/// Addresses that need no look-up, tried in order: ureq's own resolver would start a thread, and link
-/// the C library's resolver into binaries that otherwise do not need it.
+/// An address that needs no look-up: ureq's own resolver would start a thread, and link the C
+/// library's resolver into binaries that otherwise do not need it.
 #[derive(Debug)]
-struct Known([SocketAddr; 2]);
+struct Known(SocketAddr);
 
 impl Resolver for Known {
     fn resolve(
@@ -55,9 +58,7 @@ impl Resolver for Known {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        for address in self.0 {
-            addresses.push(address);
-        }
+        addresses.push(self.0);
         Ok(addresses)
     }
 }

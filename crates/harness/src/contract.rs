@@ -57,6 +57,7 @@ macro_rules! test_every_promise {
             bad_host: refuses_a_bad_host,
             port_in_use: refuses_a_port_in_use,
             health_check: checks_its_own_health,
+            health_check_of_nobody: checks_nothing_where_it_might_meet_itself,
             unheard_words: succeeds_unheard,
             full_file: outlives_a_full_file,
             system_limits: says_what_it_needs,

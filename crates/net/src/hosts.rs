@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses of `host` in `file`, with this port. Lines without an address, or with one that Rust
-/// cannot parse (`fe80::1%eth0`), are skipped.
+/// The addresses that the lines of `file` give `host`, with this port. Lines without an address, or
+/// with one that Rust cannot parse (`fe80::1%eth0`), are skipped.
 pub(crate) fn addresses(file: &[u8], host: &str, port: u16) -> Vec<SocketAddr> {
     // A dot at the end means that no search domain is added, and none is here.
     let host = host.strip_suffix('.').unwrap_or(host).as_bytes();

@@ -2,9 +2,10 @@
 //! others do what they like with its files, its terminal and its folders.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -363,6 +364,23 @@ mod with_envoy {
         (&["--port", "0", "--proxy", "envoy"])
         a_temporary_folder_that_envoy_cannot_use_is_named,
     }
+}
+
+/// It may be bytes that are no text, in the middle of a character or not.
+#[test]
+fn a_log_is_read_to_its_end_whatever_is_in_it() {
+    let folder = Folder::new("log");
+    let envoy = folder.0.join("envoy");
+    // Behind the first line is more than a pipe holds: nobody is made to wait.
+    let script = "#!/bin/sh\nprintf 'caf\\351\\n' >&2\nhead -c 200000 /dev/zero >&2\n\
+                  printf '\\nthis is why\\n' >&2\nexit 3\n";
+    fs::write(&envoy, script).unwrap();
+    fs::set_permissions(&envoy, Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["--port", "0", "--tasks", "1", "--proxy", "envoy"];
+    let said = run(folder.command(&arguments).env("ENVOY", &envoy));
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.ends_with("-envoy cannot start: this is why\n"), "{}", said.stderr);
+    assert!(said.stdout.contains("-envoy | caf\u{fffd}\n"), "{}", said.stdout);
 }
 
 /// Otherwise nobody knows what the silence is for.

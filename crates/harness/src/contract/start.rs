@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Output, Stdio};
 
@@ -210,5 +210,21 @@ impl Binary {
         assert_eq!(gone.code, Some(1));
         let start = format!("{}: unhealthy: {url}: ", self.name);
         assert!(gone.stderr.starts_with(&start) && gone.stderr.lines().count() == 1);
+    }
+
+    /// Where nobody listens, `healthcheck` never connects to itself, as from 127.0.0.1 to 127.0.0.1
+    /// it might: that would keep the port, for a minute, from the service that is to come back.
+    pub fn checks_nothing_where_it_might_meet_itself(&self) {
+        if cfg!(not(target_os = "linux")) {
+            return;
+        }
+        let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        there.set_nonblocking(true).unwrap();
+        let port = there.local_addr().unwrap().port().to_string();
+        let check = run(self.command().arg("healthcheck").env("PORT", &port));
+        let refused = format!("127.0.0.1:{port}/health: io: Connection refused (os error 111)\n");
+        assert_eq!(check.code, Some(1));
+        assert!(check.stderr.ends_with(&refused), "{}", check.stderr);
+        assert_eq!(there.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }
