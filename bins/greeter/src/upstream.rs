@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ pub(crate) struct Outcome {
     /// The leaf that was called.
     pub(crate) service: &'static str,
     pub(crate) line: Result<String, Failure>,
-    /// How long after the start of the greeting this was known.
+    /// How long after the start of the greeting this was known, if it was waited for by itself.
     pub(crate) elapsed: Duration,
 }
 
@@ -104,7 +105,7 @@ impl Upstream {
             CallState::Pooled(connection, request)
         } else {
             let this = self.clone();
-            CallState::Connecting(go!(move || Answered::now(this.call_on_new(&request, end))))
+            CallState::Connecting(go!(move || this.call_on_new(&request, end)))
         };
         Call { upstream: self.clone(), _permit: permit, start, end, state }
     }
@@ -189,55 +190,46 @@ enum CallState {
     /// On a pooled connection; the request, should it have died.
     Pooled(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Connecting(JoinHandle<Answered>),
-}
-
-/// How a call ended, and when.
-struct Answered {
-    line: Result<String, CallError>,
-    at: Instant,
-}
-
-impl Answered {
-    fn now(line: Result<String, CallError>) -> Self {
-        Self { line, at: Instant::now() }
-    }
+    Connecting(JoinHandle<Result<String, CallError>>),
 }
 
 impl Call {
-    /// Waits for the leaf's line. If it is `timed`, its time is when its answer came, which may
-    /// have been while another call was waited for; else when it was read, which costs less.
-    pub(crate) fn answer(self, timed: bool) -> Outcome {
+    /// Waits for the leaf's line.
+    fn answer(self) -> Outcome {
         let upstream = &self.upstream;
-        let Answered { line, at } = match self.state {
-            CallState::Refused(error) => Answered::now(Err(error)),
-            CallState::Pooled(connection, request) => {
-                let came = timed.then(|| connection.socket.came()).flatten();
-                match upstream.receive(connection, true) {
-                    Err(CallError::Stale(_)) => {
-                        Answered::now(upstream.call_on_new(&request, self.end))
-                    }
-                    line => Answered { line, at: came.unwrap_or_else(Instant::now) },
-                }
-            }
-            CallState::Connecting(call) => {
-                call.join().unwrap_or_else(|_| Answered::now(Err(CallError::Panic)))
-            }
+        let line = match self.state {
+            CallState::Refused(error) => Err(error),
+            CallState::Pooled(connection, request) => match upstream.receive(connection, true) {
+                Err(CallError::Stale(_)) => upstream.call_on_new(&request, self.end),
+                line => line,
+            },
+            CallState::Connecting(call) => call.join().unwrap_or_else(|panic| resume_unwind(panic)),
         };
         Outcome {
             service: upstream.name,
             line: line.map_err(|error| upstream.failure(&error)),
-            elapsed: at.saturating_duration_since(self.start),
+            elapsed: self.start.elapsed(),
         }
     }
+}
+
+/// Waits for one call after the other, which costs least: where nobody asks how long each took.
+pub(crate) fn in_turn(calls: Vec<Call>) -> Vec<Outcome> {
+    calls.into_iter().map(Call::answer).collect()
+}
+
+/// Waits for each call in a coroutine of its own, so that the time of each is its own.
+pub(crate) fn side_by_side(calls: Vec<Call>) -> Vec<Outcome> {
+    let calls = calls.into_iter().map(|call| go!(move || call.answer()));
+    let calls: Vec<JoinHandle<Outcome>> = calls.collect();
+    let joined = calls.into_iter().map(JoinHandle::join);
+    joined.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic))).collect()
 }
 
 /// What may go wrong with a call.
 #[derive(Debug)]
 enum CallError {
     TooMany,
-    /// A bug in here, in a debug build: what ships ends with it.
-    Panic,
     /// A pooled connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
     /// There is no connection.
@@ -281,7 +273,6 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (error, late, doing) = match self {
-            Self::Panic => return f.write_str("the call panicked"),
             Self::TooMany => return f.write_str("too many calls in flight"),
             Self::Connect(error) => return error.fmt(f),
             Self::Answer(error) => return error.fmt(f),
@@ -323,7 +314,7 @@ mod tests {
     }
 
     fn line(call: Call) -> String {
-        call.answer(false).line.unwrap_or_else(|failure| failure.to_string())
+        call.answer().line.unwrap_or_else(|failure| failure.to_string())
     }
 
     /// The first host is found only once the second service has been asked.
@@ -365,7 +356,7 @@ mod tests {
                 let resolver = Resolver::with("some.test", port, look_up);
                 let connector = Connector::new(resolver, deadlines.clone());
                 let name = Upstream::with("name", url, connector, deadlines);
-                let failure = name.ask(b"", Instant::now()).answer(false).line.unwrap_err();
+                let failure = name.ask(b"", Instant::now()).answer().line.unwrap_err();
                 (failure.cause, failure.status)
             })
         }
@@ -434,32 +425,5 @@ mod tests {
         });
         let late = format!("name ({}/): no answer in time", name.url());
         assert_eq!(lines, ["Emelia (name-0)", &late]);
-    }
-
-    /// The time of each is its own, though the other is waited for first, on kept connections
-    /// too.
-    #[test]
-    fn a_slow_leaf_makes_no_other_slow() {
-        let greeting = Peer::start(|_, mut stream| {
-            while read_request(&mut stream).is_some() {
-                std::thread::sleep(Duration::from_millis(20));
-                let _ = stream.write_all(&ok("Hello"));
-            }
-        });
-        let urls = [greeting, Peer::saying("Emelia")].map(|peer| peer.url().parse().unwrap());
-        let upstreams =
-            with(move |deadlines| urls.map(|url| Upstream::new("leaf", url, deadlines.clone())));
-        // The kernel needs a moment until it keeps the times, and the first calls connect.
-        for _ in 0..2 {
-            let upstreams = upstreams.clone();
-            harness::eventually("the other's time is that of the slow one", move || {
-                let upstreams = upstreams.clone();
-                let [greeting, name] = with(move |_| {
-                    let start = Instant::now();
-                    upstreams.map(|leaf| leaf.ask(b"", start)).map(|call| call.answer(true))
-                });
-                greeting.line.is_ok() && name.line.is_ok() && name.elapsed < greeting.elapsed
-            });
-        }
     }
 }

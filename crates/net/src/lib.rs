@@ -10,7 +10,6 @@
 //! | `lookup` | one question to the system for addresses |
 //! | `hosts` | the file of host names |
 //! | `socket` | a connected socket |
-//! | `arrival` | when bytes came in, as the kernel knows |
 //! | `buffer` | what a connection has received and not yet used |
 //! | `deadline` | ending waits that take too long |
 //! | [`limits`] | how long each of these may take, and how much it may hold |
@@ -18,7 +17,6 @@
 //! The coroutines are those of `may`: call [`runtime::init`] first.
 
 mod accept;
-mod arrival;
 mod buffer;
 mod connect;
 mod deadline;
