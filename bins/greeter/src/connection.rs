@@ -18,10 +18,9 @@ use std::time::{Duration, SystemTime};
 
 use chassis::Shutdown;
 use chassis::log::Limited;
+use http::StatusCode;
 use http1::response::{self, Date};
-use http1::{
-    Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests, Status,
-};
+use http1::{Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests};
 use net::{Buffer, Socket};
 
 use crate::about::LOG;
@@ -87,11 +86,11 @@ enum Reason {
 }
 
 impl Reason {
-    fn status(&self) -> Status {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Request(refusal) => refusal.status(),
-            Self::TooSlow(_) => Status::RequestTimeout,
-            Self::TooMany => Status::ServiceUnavailable,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chassis::Shutdown;
-use http1::{Answer, Method, Request, Status};
+use http::StatusCode;
+use http1::{Answer, Method, Request};
 use net::Deadlines;
 
 use crate::answer::{Content, answer, plain};
@@ -37,14 +38,14 @@ impl Edge {
     pub(crate) fn answer(&self, request: Request<RequestInfo>) -> Answer {
         let info = request.info;
         match (request.method, info.target, info.form) {
-            (Method::Options, ..) => plain(Status::NoContent, ""),
+            (Method::Options, ..) => plain(StatusCode::NO_CONTENT, ""),
             (Method::Other, ..) => {
-                plain(Status::MethodNotAllowed, "method not allowed: GET, HEAD or OPTIONS")
+                plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: GET, HEAD or OPTIONS")
             }
             (_, Target::Health, _) if self.shutdown.begun() => {
-                plain(Status::ServiceUnavailable, "draining")
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
-            (_, Target::Health, _) => plain(Status::Ok, "ok"),
+            (_, Target::Health, _) => plain(StatusCode::OK, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
                 let greeting = self.greet(&info.passed_on, upstream::in_turn);

@@ -3,7 +3,8 @@
 //! It is one file that asks for nothing but greetings, and it is the same for everybody:
 //! nothing of a request is in it, and no service is called for it.
 
-use http1::{Answer, Status};
+use http::StatusCode;
+use http1::Answer;
 
 use crate::answer::{self, Content};
 
@@ -36,7 +37,7 @@ const GZIP: Content = Content { headers: headers!("Content-Encoding: gzip\r\n"),
 /// of the binary as well, and time and memory besides.
 pub(crate) fn answer(gzip: bool) -> Answer {
     let (content, body) = if gzip { (GZIP, PACKED) } else { (PLAIN, PAGE) };
-    answer::answer(Status::Ok, content, body)
+    answer::answer(StatusCode::OK, content, body)
 }
 
 #[cfg(test)]

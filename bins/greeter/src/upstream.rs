@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::log::Limited;
-use http::Uri;
-use http1::Status;
+use http::{StatusCode, Uri};
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
@@ -27,7 +26,7 @@ use crate::pool::{Pool, Pooled};
 /// Why a call failed, in words for the client, and the status that goes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub(crate) status: Status,
+    pub(crate) status: StatusCode,
     /// The leaf that was called.
     pub(crate) service: &'static str,
     pub(crate) url: String,
@@ -52,8 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
 }
 
-/// The status of a server that has waited for a request for too long (RFC 9110, section 15.5.9).
-const REQUEST_TIMEOUT: u16 = 408;
+/// The status of a server that has waited for a request for too long.
+const REQUEST_TIMEOUT: u16 = StatusCode::REQUEST_TIMEOUT.as_u16();
 
 /// A leaf to call.
 pub(crate) struct Upstream {
@@ -256,16 +255,16 @@ impl From<reply::Error> for CallError {
 
 impl CallError {
     /// The status that tells a client so.
-    fn status(&self) -> Status {
+    fn status(&self) -> StatusCode {
         match self {
-            Self::TooMany => Status::ServiceUnavailable,
-            Self::Connect(error) if error.is_late() => Status::GatewayTimeout,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(error) if error.is_late() => StatusCode::GATEWAY_TIMEOUT,
             Self::Stale(error) | Self::Send(error) | Self::Receive(error)
                 if error.kind() == ErrorKind::TimedOut =>
             {
-                Status::GatewayTimeout
+                StatusCode::GATEWAY_TIMEOUT
             }
-            _ => Status::BadGateway,
+            _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -350,7 +349,7 @@ mod tests {
     /// What went wrong is what is said, and the status is that of its kind.
     #[test]
     fn the_cause_is_the_cause() {
-        fn failure(port: u16, look_up: LookUp) -> (String, Status) {
+        fn failure(port: u16, look_up: LookUp) -> (String, StatusCode) {
             with(move |deadlines| {
                 let url = format!("http://some.test:{port}").parse().unwrap();
                 let resolver = Resolver::with("some.test", port, look_up);
@@ -382,22 +381,22 @@ mod tests {
         let moment = Duration::from_millis(10);
         let _queue = [(); 4].map(|()| TcpStream::connect_timeout(&full.0, moment));
         for (port, look_up, cause, status) in [
-            (80, hangs, "looking up some.test takes too long", Status::GatewayTimeout),
-            (80, unknown, "cannot look up some.test: no such name", Status::BadGateway),
+            (80, hangs, "looking up some.test takes too long", StatusCode::GATEWAY_TIMEOUT),
+            (80, unknown, "cannot look up some.test: no such name", StatusCode::BAD_GATEWAY),
             (
                 80,
                 no_answer,
                 "cannot look up some.test: the name server gives no answer",
-                Status::GatewayTimeout,
+                StatusCode::GATEWAY_TIMEOUT,
             ),
-            (full.0.port(), here, "no connection in time", Status::GatewayTimeout),
-            (down.port(), here, "connection refused", Status::BadGateway),
-            (silent.address().port(), here, "no answer in time", Status::GatewayTimeout),
+            (full.0.port(), here, "no connection in time", StatusCode::GATEWAY_TIMEOUT),
+            (down.port(), here, "connection refused", StatusCode::BAD_GATEWAY),
+            (silent.address().port(), here, "no answer in time", StatusCode::GATEWAY_TIMEOUT),
             (
                 closes.address().port(),
                 here,
                 "connection closed before the end of the answer",
-                Status::BadGateway,
+                StatusCode::BAD_GATEWAY,
             ),
         ] {
             assert_eq!(failure(port, look_up), (cause.into(), status));

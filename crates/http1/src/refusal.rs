@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 use crate::limits;
-use crate::status::Status;
 
 /// Why a request is refused; its connection closes then. For an answer to a call: what is wrong
 /// with it.
@@ -30,15 +31,15 @@ pub enum Refusal {
 impl Refusal {
     /// The status of the answer to such a request.
     #[must_use]
-    pub const fn status(self) -> Status {
+    pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) => Status::BadRequest,
-            Self::HeadTooLarge => Status::RequestHeaderFieldsTooLarge,
-            Self::LineTooLong => Status::UriTooLong,
-            Self::MethodTooLong | Self::UnknownCoding => Status::NotImplemented,
-            Self::BodyTooLarge => Status::ContentTooLarge,
-            Self::UnknownVersion => Status::HttpVersionNotSupported,
-            Self::UnknownExpectation => Status::ExpectationFailed,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LineTooLong => StatusCode::URI_TOO_LONG,
+            Self::MethodTooLong | Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnknownVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
         }
     }
 
