@@ -42,26 +42,26 @@ impl Refusal {
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
         }
     }
+}
 
-    /// What was wrong, for the person who caused it.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
+/// What was wrong, for the person who caused it.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Malformed(what) => what,
-            Self::HeadTooLarge => limits::HEAD_TEXT,
-            Self::LineTooLong => limits::REQUEST_LINE_TEXT,
-            Self::MethodTooLong => limits::METHOD_TEXT,
-            Self::BodyTooLarge => limits::BODY_TEXT,
+            Self::HeadTooLarge => {
+                let (size, headers) = (limits::HEAD / 1024, limits::HEADERS);
+                return write!(f, "head over {size} KiB, or more than {headers} headers");
+            }
+            Self::LineTooLong => {
+                return write!(f, "request line over {} KiB", limits::REQUEST_LINE / 1024);
+            }
+            Self::MethodTooLong => return write!(f, "method over {} bytes", limits::METHOD),
+            Self::BodyTooLarge => return write!(f, "body over {} KiB", limits::BODY / 1024),
             Self::UnknownCoding => "Transfer-Encoding other than chunked",
             Self::UnknownVersion => "this is HTTP/1.1",
             Self::UnknownExpectation => "Expect other than 100-continue",
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        })
     }
 }
 

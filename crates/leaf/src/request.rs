@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use http1::framing::{ConnectionOptions, ContentLength};
-use http1::limits;
+use http1::{Refusal, limits};
 use httparse::Header;
 
 use crate::answer::Answer;
@@ -103,7 +103,7 @@ impl Framing {
 }
 
 pub(crate) fn too_long() -> Answer {
-    Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT)
+    Answer::with_reason(413, "Content Too Large", Refusal::BodyTooLarge.to_string())
 }
 
 /// A request with its body. The head is a copy: the library's is gone once it reads the body.
