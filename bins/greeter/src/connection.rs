@@ -13,7 +13,6 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chassis::Shutdown;
@@ -22,6 +21,7 @@ use http::StatusCode;
 use http1::response::{self, Date};
 use http1::{Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests};
 use net::{Buffer, Socket};
+use parking_lot::Mutex;
 
 use crate::about::LOG;
 use crate::answer::{Content, answer};
@@ -59,7 +59,7 @@ impl Clients {
 
     /// Calls `write` with the `Date` header's value.
     fn with_date<T>(&self, write: impl FnOnce(&str) -> T) -> T {
-        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut date = self.date.lock();
         write(date.at(SystemTime::now()))
     }
 }

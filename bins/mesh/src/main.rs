@@ -30,7 +30,6 @@
 //! | `connection` | a connection for HTTP requests |
 //! | `within` | a limit to how long something may take |
 //! | `loopback` | a port that only this machine reaches |
-//! | `lock` | locking what no holder leaves half-changed |
 
 mod arguments;
 mod brief;
@@ -43,7 +42,6 @@ mod envoy;
 mod event;
 mod folders;
 mod load;
-mod lock;
 mod loopback;
 mod mesh;
 mod misuse;

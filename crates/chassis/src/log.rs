@@ -7,10 +7,10 @@
 
 use std::fmt::{self, Write as _};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::Mutex;
 
 /// The longest line, in bytes, with its newline. A pipe that is ready takes so much without
 /// blocking: Linux's `PIPE_BUF` (pipe(7)).
@@ -32,7 +32,7 @@ impl Log {
     /// Writes one line, or drops it. Values may hold anything: they are escaped. A field for
     /// which the line has no room, at most 4,096 bytes, is left out.
     pub fn event(self, event: &str, fields: &[(&str, &dyn fmt::Display)]) {
-        let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = OUTPUT.lock();
         output.event(std::io::stdout(), |dropped| {
             self.line(SystemTime::now(), event, dropped, fields)
         });
@@ -145,7 +145,7 @@ impl Limited {
 
     /// Whether an event at `now` is written, and how many were left out before it.
     fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.0.lock();
         let (last, left_out) = &mut *state;
         if last.is_some_and(|last| now.duration_since(last) < Self::INTERVAL) {
             *left_out += 1;

@@ -1,20 +1,20 @@
 //! Asks on one connection.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode, Uri, header};
+use parking_lot::Mutex;
 use smol::Timer;
 
 use super::failure::Failure;
 use super::pace::Pace;
 use super::report::Report;
 use crate::connection;
-use crate::lock::lock;
 use crate::shown;
 use crate::within::within;
 
@@ -108,10 +108,10 @@ impl Client {
     /// Asks whenever a request is due.
     pub(super) async fn run(mut self, number: usize, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
-            lock(&report).sent(number, due);
+            report.lock().sent(number, due);
             let outcome = within(TIMEOUT, self.ask()).await.unwrap_or_else(|| Err(self.late()));
             let failed = outcome.is_err();
-            lock(&report).came(number, outcome);
+            report.lock().came(number, outcome);
             if failed {
                 self.connection = None;
                 Timer::after(REST).await;
