@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use http1::{Answer, Status};
+use http::StatusCode;
+use http1::Answer;
 
 /// No content sniffing and no caching: every answer is different.
 const EVERY: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
@@ -27,13 +28,13 @@ impl Content {
 
 /// An answer, with the headers of its status.
 pub(crate) fn answer(
-    status: Status,
+    status: StatusCode,
     content: Content,
     body: impl Into<Cow<'static, [u8]>>,
 ) -> Answer {
     let of_status = match status {
-        Status::NoContent | Status::MethodNotAllowed => ALLOW,
-        Status::ServiceUnavailable => RETRY_AFTER,
+        StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED => ALLOW,
+        StatusCode::SERVICE_UNAVAILABLE => RETRY_AFTER,
         _ => "",
     };
     Answer {
@@ -45,6 +46,6 @@ pub(crate) fn answer(
 }
 
 /// A plain text answer.
-pub(crate) fn plain(status: Status, text: &'static str) -> Answer {
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
     answer(status, Content::PLAIN, text.as_bytes())
 }

@@ -13,16 +13,15 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chassis::Shutdown;
 use chassis::log::Limited;
+use http::StatusCode;
 use http1::response::{self, Date};
-use http1::{
-    Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests, Status,
-};
+use http1::{Answer, Awaited, Framing, Method, Next, Persistence, Refusal, Request, Requests};
 use net::{Buffer, Socket};
+use parking_lot::Mutex;
 
 use crate::about::LOG;
 use crate::answer::{Content, answer};
@@ -60,7 +59,7 @@ impl Clients {
 
     /// Calls `write` with the `Date` header's value.
     fn with_date<T>(&self, write: impl FnOnce(&str) -> T) -> T {
-        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut date = self.date.lock();
         write(date.at(SystemTime::now()))
     }
 }
@@ -87,11 +86,11 @@ enum Reason {
 }
 
 impl Reason {
-    fn status(&self) -> Status {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Request(refusal) => refusal.status(),
-            Self::TooSlow(_) => Status::RequestTimeout,
-            Self::TooMany => Status::ServiceUnavailable,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

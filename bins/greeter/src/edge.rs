@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chassis::Shutdown;
-use http1::{Answer, Method, Request, Status};
+use http::StatusCode;
+use http1::{Answer, Method, Request};
 use net::Deadlines;
 
 use crate::answer::{Content, answer, plain};
@@ -12,7 +13,7 @@ use crate::form::Form;
 use crate::greeting::Greeting;
 use crate::request_info::{RequestInfo, Target};
 use crate::settings::{Leaf, Settings};
-use crate::upstream::{Call, Upstream};
+use crate::upstream::{self, Call, Outcome, Upstream};
 use crate::{json, page};
 
 /// The leaves, and this task's host name.
@@ -37,34 +38,32 @@ impl Edge {
     pub(crate) fn answer(&self, request: Request<RequestInfo>) -> Answer {
         let info = request.info;
         match (request.method, info.target, info.form) {
-            (Method::Options, ..) => plain(Status::NoContent, ""),
+            (Method::Options, ..) => plain(StatusCode::NO_CONTENT, ""),
             (Method::Other, ..) => {
-                plain(Status::MethodNotAllowed, "method not allowed: GET, HEAD or OPTIONS")
+                plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: GET, HEAD or OPTIONS")
             }
             (_, Target::Health, _) if self.shutdown.begun() => {
-                plain(Status::ServiceUnavailable, "draining")
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
-            (_, Target::Health, _) => plain(Status::Ok, "ok"),
+            (_, Target::Health, _) => plain(StatusCode::OK, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
-                let greeting = self.greet(&info.passed_on, false);
+                let greeting = self.greet(&info.passed_on, upstream::in_turn);
                 answer(greeting.status(), Content::TEXT, greeting.text(&self.host).into_bytes())
             }
             (_, Target::Greeting, Form::Json) => {
-                let greeting = self.greet(&info.passed_on, true);
+                let greeting = self.greet(&info.passed_on, upstream::side_by_side);
                 let object = json::greeting(&self.host, &greeting);
                 answer(greeting.status(), Content::JSON, object.into_bytes())
             }
         }
     }
 
-    /// Asks all leaves at the same time, and passes these header lines on. `timed` is whether
-    /// the time of each is info.
-    fn greet(&self, passed_on: &[u8], timed: bool) -> Greeting {
+    /// Asks all leaves at the same time, passes these header lines on, and has `wait` wait.
+    fn greet(&self, passed_on: &[u8], wait: fn(Vec<Call>) -> Vec<Outcome>) -> Greeting {
         let start = Instant::now();
         let asked = self.upstreams.iter().map(|upstream| upstream.ask(passed_on, start));
         // All are asked before the first is waited for.
-        let calls: Vec<Call> = asked.collect();
-        Greeting { outcomes: calls.into_iter().map(|call| call.answer(timed)).collect(), start }
+        Greeting { outcomes: wait(asked.collect()), start }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http1::Status;
+use http::StatusCode;
 
 use crate::upstream::{Failure, Outcome};
 
@@ -20,8 +20,8 @@ impl Greeting {
         self.outcomes.iter().find_map(|outcome| outcome.line.as_ref().err())
     }
 
-    pub(crate) fn status(&self) -> Status {
-        self.failure().map_or(Status::Ok, |failure| failure.status)
+    pub(crate) fn status(&self) -> StatusCode {
+        self.failure().map_or(StatusCode::OK, |failure| failure.status)
     }
 
     /// The line of text: this task's host and the leaves' lines; or the first failure.

@@ -32,7 +32,7 @@ pub(crate) fn greeting(host: &str, greeting: &Greeting) -> String {
         put(&mut out, r#","url":"#, Some(url));
         put(&mut out, r#","cause":"#, Some(cause));
         // Writing to a String does not fail.
-        let _ = write!(out, r#","status":{}}}"#, status.code());
+        let _ = write!(out, r#","status":{}}}"#, status.as_u16());
     }
     end(&mut out, greeting.start.elapsed());
     out
@@ -71,7 +71,7 @@ mod tests {
     use std::time::Instant;
 
     use application::LEAVES;
-    use http1::Status;
+    use http::StatusCode;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_failure_stands_beside_what_the_others_said() {
         let failure = |service| Failure {
-            status: Status::GatewayTimeout,
+            status: StatusCode::GATEWAY_TIMEOUT,
             service,
             url: format!("http://{service}/"),
             cause: "no \"answer\"".to_owned(),

@@ -3,7 +3,8 @@
 //! It is one file that requests only greetings. It is the same for every client: it contains nothing of
 //! the request, and takes no call to a service.
 
-use http1::{Answer, Status};
+use http::StatusCode;
+use http1::Answer;
 
 use crate::answer::{self, Content};
 
@@ -36,7 +37,7 @@ const GZIP: Content = Content { headers: headers!("Content-Encoding: gzip\r\n"),
 /// of the binary too, and time and memory as well.
 pub(crate) fn answer(gzip: bool) -> Answer {
     let (content, body) = if gzip { (GZIP, PACKED) } else { (PLAIN, PAGE) };
-    answer::answer(Status::Ok, content, body)
+    answer::answer(StatusCode::OK, content, body)
 }
 
 #[cfg(test)]

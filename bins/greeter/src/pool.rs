@@ -1,12 +1,13 @@
 //! The connection pool of one leaf.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use may::go;
 use net::runtime::CoopBudget;
 use net::{Deadlines, Socket};
+use parking_lot::Mutex;
 
 use crate::limits;
 
@@ -55,7 +56,7 @@ impl Pool {
     /// between this check and the request is taken for the answer: no HTTP/1.1 client can tell.)
     pub(crate) fn take(&self, now: Instant) -> Option<Pooled> {
         loop {
-            let connection = self.state().idle.pop_back()?;
+            let connection = self.state.lock().idle.pop_back()?;
             if !connection.is_old(now) && connection.socket.is_silent() {
                 return Some(connection);
             }
@@ -66,7 +67,7 @@ impl Pool {
     pub(crate) fn put(self: &Arc<Self>, mut connection: Pooled) {
         connection.socket.clear_deadline();
         connection.used = Instant::now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.idle.push_back(connection);
         if !std::mem::replace(&mut state.swept, true) {
             let this = self.clone();
@@ -76,14 +77,14 @@ impl Pool {
 
     /// Closes all of them.
     pub(crate) fn clear(&self) {
-        self.state().idle.clear();
+        self.state.lock().idle.clear();
     }
 
     /// Closes connections that were idle for [`limits::POOL_IDLE_TIMEOUT`], until the pool is empty.
     fn sweep(&self) {
         let budget = CoopBudget::default();
         loop {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let Some(first) = state.idle.front() else {
                 state.swept = false;
                 return;
@@ -100,9 +101,5 @@ impl Pool {
                 self.deadlines.sleep(left);
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::log::Limited;
-use http::Uri;
-use http1::Status;
+use http::{StatusCode, Uri};
 use http1::reply::{self, Reader};
 use may::coroutine::JoinHandle;
 use may::go;
@@ -25,7 +25,7 @@ use crate::pool::{Pool, Pooled};
 /// Why a call failed, as text for the client, and the status of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub(crate) status: Status,
+    pub(crate) status: StatusCode,
     /// The leaf that was called.
     pub(crate) service: &'static str,
     pub(crate) url: String,
@@ -46,12 +46,12 @@ pub(crate) struct Outcome {
     /// The leaf that was called.
     pub(crate) service: &'static str,
     pub(crate) line: Result<String, Failure>,
-    /// How long after the start of the greeting this was known.
+    /// How long after the start of the greeting this was known, if it was waited for by itself.
     pub(crate) elapsed: Duration,
 }
 
-/// The status of a server that has waited for a request for too long (RFC 9110, section 15.5.9).
-const REQUEST_TIMEOUT: u16 = 408;
+/// The status of a server that has waited for a request for too long.
+const REQUEST_TIMEOUT: u16 = StatusCode::REQUEST_TIMEOUT.as_u16();
 
 /// A leaf to call.
 pub(crate) struct Upstream {
@@ -103,7 +103,7 @@ impl Upstream {
             CallState::Pooled(connection, request)
         } else {
             let this = self.clone();
-            CallState::Connecting(go!(move || Answered::now(this.call_on_new(&request, end))))
+            CallState::Connecting(go!(move || this.call_on_new(&request, end)))
         };
         Call { upstream: self.clone(), _permit: permit, start, end, state }
     }
@@ -188,55 +188,46 @@ enum CallState {
     /// On a pooled connection; the request, should it have died.
     Pooled(Pooled, Vec<u8>),
     /// By a coroutine, which has to connect first.
-    Connecting(JoinHandle<Answered>),
-}
-
-/// How a call ended, and when.
-struct Answered {
-    line: Result<String, CallError>,
-    at: Instant,
-}
-
-impl Answered {
-    fn now(line: Result<String, CallError>) -> Self {
-        Self { line, at: Instant::now() }
-    }
+    Connecting(JoinHandle<Result<String, CallError>>),
 }
 
 impl Call {
-    /// Waits for the leaf's line. If it is `timed`, its time is when its answer came, which may
-    /// have been while another call was waited for; else when it was read, which costs less.
-    pub(crate) fn answer(self, timed: bool) -> Outcome {
+    /// Waits for the leaf's line.
+    fn answer(self) -> Outcome {
         let upstream = &self.upstream;
-        let Answered { line, at } = match self.state {
-            CallState::Refused(error) => Answered::now(Err(error)),
-            CallState::Pooled(connection, request) => {
-                let came = timed.then(|| connection.socket.came()).flatten();
-                match upstream.receive(connection, true) {
-                    Err(CallError::Stale(_)) => {
-                        Answered::now(upstream.call_on_new(&request, self.end))
-                    }
-                    line => Answered { line, at: came.unwrap_or_else(Instant::now) },
-                }
-            }
-            CallState::Connecting(call) => {
-                call.join().unwrap_or_else(|_| Answered::now(Err(CallError::Panic)))
-            }
+        let line = match self.state {
+            CallState::Refused(error) => Err(error),
+            CallState::Pooled(connection, request) => match upstream.receive(connection, true) {
+                Err(CallError::Stale(_)) => upstream.call_on_new(&request, self.end),
+                line => line,
+            },
+            CallState::Connecting(call) => call.join().unwrap_or_else(|panic| resume_unwind(panic)),
         };
         Outcome {
             service: upstream.name,
             line: line.map_err(|error| upstream.failure(&error)),
-            elapsed: at.saturating_duration_since(self.start),
+            elapsed: self.start.elapsed(),
         }
     }
+}
+
+/// Waits for one call after the other, which costs least: where nobody asks how long each took.
+pub(crate) fn in_turn(calls: Vec<Call>) -> Vec<Outcome> {
+    calls.into_iter().map(Call::answer).collect()
+}
+
+/// Waits for each call in a coroutine of its own, so that the time of each is its own.
+pub(crate) fn side_by_side(calls: Vec<Call>) -> Vec<Outcome> {
+    let calls = calls.into_iter().map(|call| go!(move || call.answer()));
+    let calls: Vec<JoinHandle<Outcome>> = calls.collect();
+    let joined = calls.into_iter().map(JoinHandle::join);
+    joined.map(|joined| joined.unwrap_or_else(|panic| resume_unwind(panic))).collect()
 }
 
 /// What may go wrong with a call.
 #[derive(Debug)]
 enum CallError {
     TooMany,
-    /// A bug in here, in a debug build: what ships ends with it.
-    Panic,
     /// A pooled connection was dead before any byte of an answer: ask again, on a new one.
     Stale(io::Error),
     /// There is no connection.
@@ -263,16 +254,16 @@ impl From<reply::Error> for CallError {
 
 impl CallError {
     /// The status that tells a client so.
-    fn status(&self) -> Status {
+    fn status(&self) -> StatusCode {
         match self {
-            Self::TooMany => Status::ServiceUnavailable,
-            Self::Connect(error) if error.is_timeout() => Status::GatewayTimeout,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Stale(error) | Self::Send(error) | Self::Receive(error)
                 if error.kind() == ErrorKind::TimedOut =>
             {
-                Status::GatewayTimeout
+                StatusCode::GATEWAY_TIMEOUT
             }
-            _ => Status::BadGateway,
+            _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
@@ -280,7 +271,6 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (error, late, doing) = match self {
-            Self::Panic => return f.write_str("the call panicked"),
             Self::TooMany => return f.write_str("too many calls in flight"),
             Self::Connect(error) => return error.fmt(f),
             Self::Answer(error) => return error.fmt(f),
@@ -322,7 +312,7 @@ mod tests {
     }
 
     fn line(call: Call) -> String {
-        call.answer(false).line.unwrap_or_else(|failure| failure.to_string())
+        call.answer().line.unwrap_or_else(|failure| failure.to_string())
     }
 
     /// The first host is found only once the second service has been asked.
@@ -358,13 +348,13 @@ mod tests {
     /// What went wrong is what is said, and the status is that of its kind.
     #[test]
     fn the_cause_is_the_cause() {
-        fn failure(port: u16, look_up: LookUp) -> (String, Status) {
+        fn failure(port: u16, look_up: LookUp) -> (String, StatusCode) {
             with(move |deadlines| {
                 let url = format!("http://some.test:{port}").parse().unwrap();
                 let resolver = Resolver::with("some.test", port, look_up);
                 let connector = Connector::new(resolver, deadlines.clone());
                 let name = Upstream::with("name", url, connector, deadlines);
-                let failure = name.ask(b"", Instant::now()).answer(false).line.unwrap_err();
+                let failure = name.ask(b"", Instant::now()).answer().line.unwrap_err();
                 (failure.cause, failure.status)
             })
         }
@@ -390,22 +380,22 @@ mod tests {
         let moment = Duration::from_millis(10);
         let _queue = [(); 4].map(|()| TcpStream::connect_timeout(&full.0, moment));
         for (port, look_up, cause, status) in [
-            (80, hangs, "looking up some.test takes too long", Status::GatewayTimeout),
-            (80, unknown, "cannot look up some.test: no such name", Status::BadGateway),
+            (80, hangs, "looking up some.test takes too long", StatusCode::GATEWAY_TIMEOUT),
+            (80, unknown, "cannot look up some.test: no such name", StatusCode::BAD_GATEWAY),
             (
                 80,
                 no_answer,
                 "cannot look up some.test: the name server gives no answer",
-                Status::GatewayTimeout,
+                StatusCode::GATEWAY_TIMEOUT,
             ),
-            (full.0.port(), here, "no connection in time", Status::GatewayTimeout),
-            (down.port(), here, "connection refused", Status::BadGateway),
-            (silent.address().port(), here, "no answer in time", Status::GatewayTimeout),
+            (full.0.port(), here, "no connection in time", StatusCode::GATEWAY_TIMEOUT),
+            (down.port(), here, "connection refused", StatusCode::BAD_GATEWAY),
+            (silent.address().port(), here, "no answer in time", StatusCode::GATEWAY_TIMEOUT),
             (
                 closes.address().port(),
                 here,
                 "connection closed before the end of the answer",
-                Status::BadGateway,
+                StatusCode::BAD_GATEWAY,
             ),
         ] {
             assert_eq!(failure(port, look_up), (cause.into(), status));
@@ -433,32 +423,5 @@ mod tests {
         });
         let late = format!("name ({}/): no answer in time", name.url());
         assert_eq!(lines, ["Emelia (name-0)", &late]);
-    }
-
-    /// The time of each is its own, though the other is waited for first, on kept connections
-    /// too.
-    #[test]
-    fn a_slow_leaf_makes_no_other_slow() {
-        let greeting = Peer::start(|_, mut stream| {
-            while read_request(&mut stream).is_some() {
-                std::thread::sleep(Duration::from_millis(20));
-                let _ = stream.write_all(&ok("Hello"));
-            }
-        });
-        let urls = [greeting, Peer::saying("Emelia")].map(|peer| peer.url().parse().unwrap());
-        let upstreams =
-            with(move |deadlines| urls.map(|url| Upstream::new("leaf", url, deadlines.clone())));
-        // The kernel needs a moment until it keeps the times, and the first calls connect.
-        for _ in 0..2 {
-            let upstreams = upstreams.clone();
-            harness::eventually("the other's time is that of the slow one", move || {
-                let upstreams = upstreams.clone();
-                let [greeting, name] = with(move |_| {
-                    let start = Instant::now();
-                    upstreams.map(|leaf| leaf.ask(b"", start)).map(|call| call.answer(true))
-                });
-                greeting.line.is_ok() && name.line.is_ok() && name.elapsed < greeting.elapsed
-            });
-        }
     }
 }

@@ -30,7 +30,6 @@
 //! | `connection` | a connection for HTTP requests |
 //! | `timeout` | a future with a time limit |
 //! | `loopback` | a port of 127.0.0.1 |
-//! | `lock` | locking a mutex whether or not it is poisoned |
 
 mod arguments;
 mod built_in;
@@ -43,7 +42,6 @@ mod escape;
 mod event;
 mod folders;
 mod load;
-mod lock;
 mod log_line;
 mod loopback;
 mod mesh;

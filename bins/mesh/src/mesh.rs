@@ -1,12 +1,13 @@
 //! The life of a mesh: its processes start, run until Ctrl-C or SIGTERM, and end.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
 use async_signal::{Signal, Signals};
 use chassis::Port;
+use parking_lot::Mutex;
 use smol::channel::{self, Receiver};
 use smol::stream::StreamExt;
 use smol::{Timer, future};
@@ -15,7 +16,6 @@ use crate::arguments::Options;
 use crate::control::Server;
 use crate::engine::Engine;
 use crate::event::{Awaited, Event};
-use crate::lock::lock;
 use crate::loopback;
 use crate::orchestrator::Orchestrator;
 use crate::printer::Printer;
@@ -119,7 +119,7 @@ async fn print_awaited<T>(awaited: &Mutex<BTreeSet<Awaited>>, printer: &Printer)
     let mut last = BTreeSet::new();
     loop {
         Timer::after(LONG).await;
-        let awaited = lock(awaited).clone();
+        let awaited = awaited.lock().clone();
         if !awaited.is_empty() && awaited != last {
             printer.print(Event::Awaited { processes: awaited.iter().cloned().collect() });
             last = awaited;

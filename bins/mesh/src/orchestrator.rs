@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use application::{EDGE, Kind, LEAVES, SERVICES, Service};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use smol::channel::{self, Receiver, Sender};
 use smol::future;
 use smol::lock::MutexGuard;
 
 use crate::engine::{Engine, ProxyProcess, Register, front_name};
 use crate::event::{Answered, Event};
-use crate::lock::lock;
 use crate::log_line;
 use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
 use crate::program::Program;
@@ -80,7 +80,7 @@ impl<E: Engine> Orchestrator<E> {
         if let Some(ProxyProcess { name, program, register, .. }) = self.engine.load_balancer() {
             let process = self.process(name.clone(), program, register);
             let is_up = process.is_up();
-            *lock(&self.load_balancer) = Some(process);
+            *self.load_balancer.lock() = Some(process);
             self.is_up(&name, is_up).await?;
         }
         Ok(())
@@ -91,12 +91,12 @@ impl<E: Engine> Orchestrator<E> {
     pub(crate) async fn stop(&self) -> Vec<Answered> {
         self.ending.0.close();
         self.engine.close();
-        let all: Vec<_> = lock(&self.tasks).keys().copied().collect();
+        let all: Vec<_> = self.tasks.lock().keys().copied().collect();
         // A change in progress stops the tasks that it has removed, at the same time.
         future::zip(self.remove(&all), self.changing.lock()).await;
-        let load_balancer = lock(&self.load_balancer).take();
+        let load_balancer = self.load_balancer.lock().take();
         Process::stop(load_balancer).await;
-        let answered = std::mem::take(&mut *lock(&self.answered));
+        let answered = std::mem::take(&mut *self.answered.lock());
         let of = |service: Service| {
             let its = answered.iter().filter(|(task, _)| task.service == service);
             its.map(|(task, count)| (*task, *count)).collect()
@@ -117,10 +117,12 @@ impl<E: Engine> Orchestrator<E> {
             let envoy = self.engine.load_balancer().filter(|_| service.kind == Kind::Edge);
             let process = |running: &Option<Process>| running.as_ref().and_then(pid);
             let envoy = envoy.map(|envoy| EnvoyOverview {
-                pid: process(&lock(&self.load_balancer)),
+                pid: process(&self.load_balancer.lock()),
                 admin: envoy.admin,
             });
-            let mut tasks: Vec<_> = lock(&self.tasks)
+            let mut tasks: Vec<_> = self
+                .tasks
+                .lock()
                 .iter()
                 .filter(|(task, _)| task.service == service)
                 .map(|(task, running)| (*task, self.task_overview(*task, running)))
@@ -247,7 +249,7 @@ impl<E: Engine> Orchestrator<E> {
         let (blue, green) = self.released(service)?;
         for &task in &green {
             self.engine.assign(task, Traffic::Production);
-            if let Some(running) = lock(&self.tasks).get_mut(&task) {
+            if let Some(running) = self.tasks.lock().get_mut(&task) {
                 running.traffic = Traffic::Production;
             }
         }
@@ -265,7 +267,7 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Sends a signal to a task's process: suspends it, resumes it, or kills it.
     pub(crate) fn signal(&self, task: Task, signal: Signal) -> Result<String, String> {
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         let Some(running) = tasks.get_mut(&task) else { return Err(no_task(task, &tasks)) };
         let pid = pid(&running.application).ok_or_else(|| format!("{task} is not running"))?;
         let raw = i32::try_from(pid).map_err(|_| format!("{task} has no process"))?;
@@ -309,7 +311,7 @@ impl<E: Engine> Orchestrator<E> {
 
     /// The tasks of a service that get such requests.
     fn tasks_of(&self, service: Service, traffic: Traffic) -> Vec<Task> {
-        let tasks = lock(&self.tasks);
+        let tasks = self.tasks.lock();
         let its = tasks
             .iter()
             .filter(|(task, running)| task.service == service && running.traffic == traffic);
@@ -320,11 +322,11 @@ impl<E: Engine> Orchestrator<E> {
     fn free(&self, service: Service) -> impl Iterator<Item = Task> {
         (1..=u8::MAX)
             .map(move |number| Task { service, number })
-            .filter(|task| !lock(&self.tasks).contains_key(task))
+            .filter(|task| !self.tasks.lock().contains_key(task))
     }
 
     fn variables(&self, task: Task) -> Result<Variables, String> {
-        let tasks = lock(&self.tasks);
+        let tasks = self.tasks.lock();
         let found = tasks.get(&task).map(|running| running.variables.clone());
         found.ok_or_else(|| no_task(task, &tasks))
     }
@@ -393,7 +395,7 @@ impl<E: Engine> Orchestrator<E> {
         if let Some(ProxyProcess { name, program, register, .. }) = self.engine.sidecar(task) {
             let mut sidecar = Some(self.process(name.clone(), program, register));
             let is_up = sidecar.as_ref().map(Process::is_up);
-            if let Some(running) = lock(&self.tasks).get_mut(&task) {
+            if let Some(running) = self.tasks.lock().get_mut(&task) {
                 running.sidecar = sidecar.take();
             }
             // The task has been removed meanwhile.
@@ -407,7 +409,7 @@ impl<E: Engine> Orchestrator<E> {
 
     /// Inserts a task, or returns it if the mesh ends.
     fn insert(&self, task: Task, running: Running) -> Option<Running> {
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         // Checked under the lock: `stop` sets the flag before it takes the lock.
         if self.goes_on().is_err() {
             return Some(running);
@@ -435,7 +437,7 @@ impl<E: Engine> Orchestrator<E> {
             Process::stop([new]).await;
             return Err(why);
         }
-        let old = match lock(&self.tasks).get_mut(&task) {
+        let old = match self.tasks.lock().get_mut(&task) {
             Some(running) => {
                 running.variables = variables;
                 std::mem::replace(&mut running.application, new)
@@ -450,7 +452,7 @@ impl<E: Engine> Orchestrator<E> {
     /// Drains tasks, all at the same time, and then stops their sidecars.
     async fn remove(&self, tasks: &[Task]) {
         let mut removed: Vec<_> = {
-            let mut all = lock(&self.tasks);
+            let mut all = self.tasks.lock();
             tasks.iter().filter_map(|task| Some((*task, all.remove(task)?))).collect()
         };
         let mut sidecars = Vec::new();
@@ -460,7 +462,7 @@ impl<E: Engine> Orchestrator<E> {
         Process::stop(removed.into_iter().map(|(_, running)| running.application)).await;
         for (task, _) in &sidecars {
             if let Some(count) = self.engine.answered(*task).await {
-                *lock(&self.answered).entry(*task).or_default() += count;
+                *self.answered.lock().entry(*task).or_default() += count;
             }
         }
         let (tasks, sidecars): (Vec<_>, Vec<_>) = sidecars.into_iter().unzip();

@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chassis::shutdown::STOP_TIMEOUT;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use smol::channel::{self, Receiver, Sender};
 use smol::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use smol::process::{Child, Command};
@@ -21,7 +22,6 @@ use smol::{Async, future};
 
 use crate::engine::{Register, Registration};
 use crate::event::{Awaited, Event};
-use crate::lock::lock;
 use crate::program::{Program, Report};
 use crate::within::within;
 
@@ -105,7 +105,7 @@ impl Process {
 
     /// Its address and process id, while it runs.
     pub(crate) fn place(&self) -> Option<(SocketAddr, u32)> {
-        *lock(&self.place)
+        *self.place.lock()
     }
 
     /// Stops processes, all at the same time, and waits until they have ended.
@@ -144,8 +144,8 @@ impl Supervisor {
                 Err(error) => format!("cannot start: {error}"),
             };
             self.deregister();
-            *lock(&self.place) = None;
-            let last_line = std::mem::take(&mut *lock(&self.last_line));
+            *self.place.lock() = None;
+            let last_line = std::mem::take(&mut *self.last_line.lock());
             let why = if last_line.is_empty() { how.clone() } else { last_line };
             // Only the first start has a receiver.
             let _ = self.starts.try_send(Err(why));
@@ -195,9 +195,9 @@ impl Supervisor {
         }
         self.deregister();
         let awaited = Awaited { process: self.name.clone(), pid: child.id() };
-        lock(&self.starter.awaited).insert(awaited.clone());
+        self.starter.awaited.lock().insert(awaited.clone());
         let status = self.end(child).await;
-        lock(&self.starter.awaited).remove(&awaited);
+        self.starter.awaited.lock().remove(&awaited);
         status
     }
 
@@ -231,7 +231,7 @@ impl Supervisor {
             let process = self.name.clone();
             let report = self.program.report(&line);
             if self.program.is_printed(&line) {
-                line.clone_into(&mut lock(&self.last_line));
+                line.clone_into(&mut self.last_line.lock());
                 self.send(Event::Log { process: process.clone(), line }).await;
             }
             match report {
@@ -241,7 +241,7 @@ impl Supervisor {
                     if self.stop.is_closed() {
                         continue;
                     }
-                    *lock(&self.place) = Some((address, pid));
+                    *self.place.lock() = Some((address, pid));
                     (self.register)(Registration::Up(address));
                     let again = self.has_started.swap(true, Relaxed);
                     self.send(Event::Started { process, address, pid, again }).await;
@@ -254,7 +254,7 @@ impl Supervisor {
     }
 
     fn deregister(&self) {
-        let place = *lock(&self.place);
+        let place = *self.place.lock();
         if let Some((address, _)) = place {
             (self.register)(Registration::Down(address));
         }

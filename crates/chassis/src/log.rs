@@ -6,10 +6,10 @@
 
 use std::fmt::{self, Write as _};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::Mutex;
 
 /// The longest line, in bytes, with its newline: as much as a writable pipe takes without blocking,
 /// Linux's `PIPE_BUF` (pipe(7)).
@@ -31,7 +31,7 @@ impl Log {
     /// Writes one line, or drops it. Values are escaped. A field that does not fit into a line of
     /// 4,096 bytes is left out.
     pub fn event(self, event: &str, fields: &[(&str, &dyn fmt::Display)]) {
-        let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = OUTPUT.lock();
         output.event(std::io::stdout(), |dropped| {
             self.line(SystemTime::now(), event, dropped, fields)
         });
@@ -144,7 +144,7 @@ impl Limited {
 
     /// Whether an event at `now` is written, and how many were left out before it.
     fn admit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.0.lock();
         let (last, left_out) = &mut *state;
         if last.is_some_and(|last| now.duration_since(last) < Self::INTERVAL) {
             *left_out += 1;

@@ -4,12 +4,13 @@
 //! later. So the service keeps serving, announces the drain in every answer (`Connection: close`,
 //! `/health` 503), and ends once no more requests come.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
+use parking_lot::{Condvar, Mutex};
 
 /// A drain ends after this long without a request.
 pub const QUIET: Duration = Duration::from_secs(1);
@@ -88,7 +89,7 @@ impl Shutdown {
     pub fn begin(&self) {
         self.0.begun.store(true, Ordering::Relaxed);
         if let Trigger::Call(lock, changed) = &self.0.trigger {
-            let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = lock.lock();
             changed.notify_all();
         }
     }
@@ -109,10 +110,7 @@ impl Shutdown {
                 });
             }
             Trigger::Call(lock, changed) => {
-                let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-                let _guard = changed
-                    .wait_while(guard, |()| !self.begun())
-                    .unwrap_or_else(PoisonError::into_inner);
+                changed.wait_while(&mut lock.lock(), |()| !self.begun());
             }
         }
     }

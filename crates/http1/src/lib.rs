@@ -23,7 +23,6 @@
 //! |---|---|
 //! | [`response`] | the bytes of an answer |
 //! | `refusal` | why a request is refused |
-//! | `status` | the statuses |
 //!
 //! Both use [`limits`]: how much of a message is accepted.
 //!
@@ -44,7 +43,6 @@ pub mod reply;
 mod request;
 mod requests;
 pub mod response;
-mod status;
 
 pub use framing::Framing;
 pub use httparse::Header;
@@ -52,4 +50,3 @@ pub use refusal::Refusal;
 pub use request::{Head, Method, Request};
 pub use requests::{Awaited, Next, Requests};
 pub use response::{Answer, Persistence};
-pub use status::Status;

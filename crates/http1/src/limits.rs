@@ -1,39 +1,23 @@
-//! How much of a message is accepted: each number once, with its reason. The texts that name a
-//! number are made from it.
-
-/// Makes a macro of each number, because `concat!` takes no constants.
-macro_rules! numbers {
-    ($($name:ident = $value:literal;)*) => {
-        $(macro_rules! $name { () => { $value }; })*
-    };
-}
-
-numbers! {
-    head_kib = 64;
-    headers = 128;
-    line_kib = 16;
-    method = 32;
-    body_kib = 64;
-}
+//! How much of a message is accepted: each number once, with its reason.
 
 /// The longest head of a request, in bytes; also the most input that a connection has to hold at
 /// a time. Browsers send 1 to 2 KiB. Cookies may add 50 times 4 KiB (RFC 6265, section 6.1), but
 /// Envoy lets no more than 60 KiB through.
-pub const HEAD: usize = head_kib!() * 1024;
+pub const HEAD: usize = 64 * 1024;
 /// The most headers of a request. A browser sends 18 through one Envoy; 100 is the default
 /// limit of Envoy.
-pub const HEADERS: usize = headers!();
+pub const HEADERS: usize = 128;
 /// The longest request line, in bytes. RFC 9112, section 3, asks for 8,000 at the least.
-pub const REQUEST_LINE: usize = line_kib!() * 1024;
+pub const REQUEST_LINE: usize = 16 * 1024;
 /// The longest method, in bytes. The longest in IANA's registry has 17 (`UPDATEREDIRECTREF`).
-pub const METHOD: usize = method!();
+pub const METHOD: usize = 32;
 /// The most bytes of empty lines before a request line: two lines. RFC 9112, section 2.2, asks a
 /// server to ignore one.
 pub const EMPTY_LINES: usize = 4;
 /// The longest body of a request or an answer, in bytes. In a chunked one the lines with the
 /// sizes and the trailers count too. No service here wants a request's body: it is read only to
 /// find the next request behind it.
-pub const BODY: u64 = body_kib!() * 1024;
+pub const BODY: u64 = 64 * 1024;
 /// The longest line of a chunked body, in bytes: a chunk's size with its extensions, or a
 /// trailer. Extensions and trailers are rare and short.
 pub const CHUNK_LINE: usize = 4 * 1024;
@@ -48,10 +32,3 @@ pub const ANSWER: usize = 4 * 1024;
 /// The most input that a call has to hold at a time, in bytes: the longest head of an answer,
 /// or a line of a chunked body, and as much behind it.
 pub const ANSWER_INPUT: usize = 8 * 1024;
-
-pub(crate) const HEAD_TEXT: &str =
-    concat!("head over ", head_kib!(), " KiB, or more than ", headers!(), " headers");
-pub(crate) const REQUEST_LINE_TEXT: &str = concat!("request line over ", line_kib!(), " KiB");
-pub(crate) const METHOD_TEXT: &str = concat!("method over ", method!(), " bytes");
-/// What a client is told whose body is over [`BODY`].
-pub const BODY_TEXT: &str = concat!("body over ", body_kib!(), " KiB");

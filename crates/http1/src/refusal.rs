@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 use crate::limits;
-use crate::status::Status;
 
 /// Why a request is refused; its connection closes then. For an answer to a call: what is wrong
 /// with it.
@@ -30,37 +31,37 @@ pub enum Refusal {
 impl Refusal {
     /// The status of the answer to such a request.
     #[must_use]
-    pub const fn status(self) -> Status {
+    pub const fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) => Status::BadRequest,
-            Self::HeadTooLarge => Status::RequestHeaderFieldsTooLarge,
-            Self::LineTooLong => Status::UriTooLong,
-            Self::MethodTooLong | Self::UnknownCoding => Status::NotImplemented,
-            Self::BodyTooLarge => Status::ContentTooLarge,
-            Self::UnknownVersion => Status::HttpVersionNotSupported,
-            Self::UnknownExpectation => Status::ExpectationFailed,
-        }
-    }
-
-    /// What was wrong, for the person who caused it.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Malformed(what) => what,
-            Self::HeadTooLarge => limits::HEAD_TEXT,
-            Self::LineTooLong => limits::REQUEST_LINE_TEXT,
-            Self::MethodTooLong => limits::METHOD_TEXT,
-            Self::BodyTooLarge => limits::BODY_TEXT,
-            Self::UnknownCoding => "Transfer-Encoding other than chunked",
-            Self::UnknownVersion => "this is HTTP/1.1",
-            Self::UnknownExpectation => "Expect other than 100-continue",
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LineTooLong => StatusCode::URI_TOO_LONG,
+            Self::MethodTooLong | Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnknownVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
         }
     }
 }
 
+/// What was wrong, for the person who caused it.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        f.write_str(match self {
+            Self::Malformed(what) => what,
+            Self::HeadTooLarge => {
+                let (size, headers) = (limits::HEAD / 1024, limits::HEADERS);
+                return write!(f, "head over {size} KiB, or more than {headers} headers");
+            }
+            Self::LineTooLong => {
+                return write!(f, "request line over {} KiB", limits::REQUEST_LINE / 1024);
+            }
+            Self::MethodTooLong => return write!(f, "method over {} bytes", limits::METHOD),
+            Self::BodyTooLarge => return write!(f, "body over {} KiB", limits::BODY / 1024),
+            Self::UnknownCoding => "Transfer-Encoding other than chunked",
+            Self::UnknownVersion => "this is HTTP/1.1",
+            Self::UnknownExpectation => "Expect other than 100-continue",
+        })
     }
 }
 

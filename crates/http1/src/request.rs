@@ -260,6 +260,8 @@ fn absolute(target: &str) -> Option<&str> {
     known.then_some(rest)
 }
 
+/// What is good and what is bad is in `docs/http.md`, whose test sends it; here is what a test over a
+/// socket cannot cut, and the limits.
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -316,265 +318,17 @@ mod tests {
         assert_eq!(parse(whole).unwrap().unwrap().1, whole.len());
     }
 
-    #[test]
-    fn the_path_is_what_a_target_names() {
-        for (target, expected) in [
-            ("/health", "/health"),
-            ("/health?deep=1", "/health"),
-            ("http://greeter.test/health", "/health"),
-            ("HTTPS://[::1]:3000/health?deep=1", "/health"),
-            ("http://greeter.test?deep=/health", ""),
-            ("/health/", "/health/"),
-            ("/a/health", "/a/health"),
-            ("http://greeter.test", ""),
-        ] {
-            let request = request(&format!("GET {target} HTTP/1.1\nHost: x"));
-            assert_eq!(request.info.0, expected, "{target}");
-        }
-        let get = |target: &str| head(&format!("GET {target} HTTP/1.1\nHost: x"));
-        for bad in [
-            "health",
-            "*",
-            "ftp://x/",
-            "://x",
-            "/a#b",
-            "http://x#/health",
-            "/a\\b",
-            "?\\",
-            "/\u{e9}",
-        ] {
-            assert_eq!(get(bad), Err(Refusal::Malformed("bad request target")), "{bad}");
-        }
-        assert!(head("POST x HTTP/1.1\nHost: x").is_err());
-        assert_eq!(request("CONNECT x:443 HTTP/1.1\nHost: x").info.0, "/");
-        assert_eq!(request("OPTIONS * HTTP/1.1\nHost: x").info.0, "/");
-        for bad in ["http://", "http:///health", "http://?a", "http://:80/", "http://a@x/"] {
-            assert_eq!(
-                get(bad),
-                Err(Refusal::Malformed("bad host in the request target")),
-                "{bad}"
-            );
-        }
-        // What browsers and curl are known to send as it is.
-        assert!(get("/\"<>[]^`{|}%?\"<>[]^`{|}%zz").is_ok());
-        assert!(parse(b"GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn the_connection_lives_on_or_not() {
-        for (lines, keep_alive) in [
-            ("GET / HTTP/1.1\nHost: x", true),
-            ("GET / HTTP/1.1\nHost: x\nConnection: close", false),
-            ("GET / HTTP/1.1\nHost: x\nConnection: Upgrade , CLOSE", false),
-            ("GET / HTTP/1.1\nHost: x\nConnection: keep-alive\nConnection: close", false),
-            ("GET / HTTP/1.0", false),
-            ("GET / HTTP/1.0\nConnection: Keep-Alive", true),
-            ("GET / HTTP/1.0\nConnection: keep-alive, close", false),
-        ] {
-            assert_eq!(request(lines).keep_alive, keep_alive, "{lines}");
-        }
-    }
-
-    #[test]
-    fn what_decides_where_a_body_ends_is_never_guessed() {
-        let post = |fields: &str| head(&format!("POST / HTTP/1.1\nHost: x\n{fields}"));
-        let body = |fields: &str| post(fields).unwrap().unwrap().0.body;
-        assert_eq!(body("Content-Length: 5"), Framing::Length(5));
-        assert_eq!(body("Content-Length: 5\nContent-Length: 5"), Framing::Length(5));
-        for chunked in [
-            "Transfer-Encoding: Chunked",
-            "Transfer-Encoding: , chunked",
-            "Transfer-Encoding: chunked,",
-            "Transfer-Encoding: ,, \t chunked ,\nTransfer-Encoding:",
-            "Transfer-Encoding: ,\nTransfer-Encoding: chunked",
-        ] {
-            assert_eq!(body(chunked), Framing::Chunked, "{chunked}");
-        }
-        for bad in [
-            "Content-Length: 5\nContent-Length: 6",
-            "Content-Length: 5, 5",
-            "Content-Length: +5",
-            "Content-Length: -5",
-            "Content-Length: 0x5",
-            "Content-Length: 5 5",
-            "Content-Length:",
-            "Content-Length: 18446744073709551616",
-            "Content-Length: 5\nTransfer-Encoding: chunked",
-            "Transfer-Encoding: gzip, chunked\nContent-Length: 5",
-            "Transfer-Encoding:\nContent-Length: 5",
-            "Transfer-Encoding: chunked\nTransfer-Encoding: chunked",
-            "Transfer-Encoding: chunked\nTransfer-Encoding: gzip",
-            "Transfer-Encoding: chunked, chunked",
-            "Transfer-Encoding: gzip, chunked, chunked",
-            "Transfer-Encoding: chunked, gzip",
-            "Transfer-Encoding: chunked, gzip, chunked",
-            "Transfer-Encoding: chunked;a=b",
-            "Transfer-Encoding: gzip, chunked ;a=b",
-            "Transfer-Encoding: chunk ed",
-            "Transfer-Encoding: \"chunked\"",
-            "Transfer-Encoding: ;a, chunked",
-            "Transfer-Encoding: a;b=\", chunked",
-            "Transfer-Encoding: xchunked",
-            "Transfer-Encoding: identity",
-            "Transfer-Encoding:",
-            "Transfer-Encoding: ,",
-            "Transfer-Encoding : chunked",
-            "Transfer-Encoding:\n chunked",
-        ] {
-            assert!(matches!(post(bad), Err(Refusal::Malformed(_))), "{bad}: {:?}", post(bad));
-        }
-        for unknown in [
-            "gzip, chunked",
-            "gzip;q=\"a, b\" ,, br, Chunked",
-            "gzip\nTransfer-Encoding: ,\nTransfer-Encoding: chunked",
-        ] {
-            let fields = format!("Transfer-Encoding: {unknown}");
-            assert_eq!(post(&fields), Err(Refusal::UnknownCoding), "{unknown}");
-        }
-        let to_1_0 = head("POST / HTTP/1.0\nTransfer-Encoding: gzip, chunked");
-        assert_eq!(to_1_0, Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0")));
-    }
-
-    #[test]
-    fn one_host_and_a_good_one() {
-        assert!(head("GET / HTTP/1.1").is_err());
-        assert!(head("GET / HTTP/1.1\nHost: a\nHost: a").is_err());
-        assert!(head("GET / HTTP/1.0\nHost: a\nHost: a").is_err());
-        for good in [
-            "",
-            "x",
-            "x:",
-            "x:80",
-            ":80",
-            "a_b.example-1.test.",
-            "%c3%A9~!$&'()*+,;=",
-            "192.0.2.1:3000",
-            "[::]",
-            "[::1]:3000",
-            "[2001:db8::192.0.2.1]",
-            "[v1.fe80::a+en1]:80",
-        ] {
-            assert!(head(&format!("GET / HTTP/1.1\nHost: {good}")).is_ok(), "{good}");
-        }
-        for bad in [
-            "a:b",
-            "a:80:80",
-            "a:-1",
-            "a/b",
-            "a?b",
-            "a#b",
-            "a@b",
-            "a@b:80",
-            "a b",
-            "a,b c",
-            "a\\b",
-            "a%",
-            "a%z",
-            "a%zz",
-            "a%4",
-            "a%4z",
-            "\u{e9}",
-            "a\"b",
-            "<a>",
-            "[",
-            "]",
-            "[]",
-            "[]:80",
-            "[::1",
-            "::1",
-            "[::1]80",
-            "[::1]a",
-            "[::1%eth0]",
-            "[1::2::3]",
-            "[::12345]",
-            "[1:2:3:4:5:6:7]",
-            "[192.0.2.1]",
-            "[::192.0.2.256]",
-            "[x]",
-            "[v.a]",
-            "[vx.a]",
-            "[v1.]",
-            "[v1.a/b]",
-            "[v1]",
-            "a[::1]",
-        ] {
-            let refused = Err(Refusal::Malformed("bad Host"));
-            assert_eq!(head(&format!("GET / HTTP/1.1\nHost: {bad}")), refused, "{bad}");
-        }
-    }
-
-    #[test]
-    fn any_minor_version_is_served_and_any_other_major_refused() {
-        for minor in 2..=9 {
-            let lines = format!("OPTIONS * HTTP/1.{minor}\nHost: x\nConnection: close");
-            let expected = request(&lines.replace(&format!("1.{minor}"), "1.1"));
-            assert_eq!(request(&lines), expected);
-            assert!(!expected.is_1_0);
-        }
-        // With all that HTTP/1.1 is refused for, and the same limits.
-        for bad in ["", "\nHost: x\nHost: x", "\nHost: x\nA : b", "\nHost: x\nA: b\0"] {
-            assert_eq!(
-                head(&format!("GET / HTTP/1.2{bad}")),
-                head(&format!("GET / HTTP/1.1{bad}")),
-                "{bad}"
-            );
-        }
-        let headers = |count: usize| {
-            head(&format!("\nGET / HTTP/1.2\nHost: x{}", "\nX: y".repeat(count - 1)))
-        };
-        assert!(headers(128).is_ok());
-        assert_eq!(headers(129), Err(Refusal::HeadTooLarge));
-        assert!(parse(b"GET / HTTP/1.2\r\nHost: x\n\r\n").is_err());
-
-        for other in ["HTTP/0.9", "HTTP/2.0", "HTTP/9.9"] {
-            assert_eq!(head(&format!("GET / {other}")), Err(Refusal::UnknownVersion), "{other}");
-        }
-        for bad in [
-            "",
-            "HTTP",
-            "HTTP/",
-            "HTTP/1",
-            "HTTP/1.",
-            "HTTP/.1",
-            "HTTP/01.01",
-            "HTTP/1.10",
-            "HTTP/1.x",
-            "HTTP/11",
-            "HTTP/1,1",
-            "HTTP/ 1.1",
-            "HTTP /1.1",
-            "HTTP/a.b",
-            "HTTP/2.x",
-            "http/1.1",
-            "HTTPS/1.1",
-            "x HTTP/1.1",
-            " HTTP/1.1",
-            "HTTP/1.2 ",
-            "HTTP/1.1x",
-            "HTTP/1.2x",
-            "\tHTTP/1.1",
-        ] {
-            assert!(matches!(head(&format!("GET / {bad}")), Err(Refusal::Malformed(_))), "{bad}");
-        }
-        assert!(matches!(parse(b"GET / HTTP/2.0\n"), Err(Refusal::Malformed(_))));
-    }
-
-    #[test]
-    fn what_is_no_http_1_is_refused_at_once() {
-        assert_eq!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Refusal::UnknownVersion));
-        assert_eq!(head("GET / HTTP/9.9\nHost: x"), Err(Refusal::UnknownVersion));
-        assert!(parse(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").is_err());
-        assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n").is_err());
-        assert!(parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n").is_err());
-        assert!(parse(b"GET / HTTP/1.1\nHost: x\n\n").is_err());
-    }
-
+    /// For HTTP/1.2 as for 1.1, which is read in another way.
     #[test]
     fn limits_are_where_they_are_said_to_be() {
-        let headers =
-            |count: usize| head(&format!("GET / HTTP/1.1\nHost: x{}", "\nX: y".repeat(count - 1)));
-        assert!(headers(128).is_ok());
-        assert_eq!(headers(129), Err(Refusal::HeadTooLarge));
+        for version in ["1.1", "1.2"] {
+            let headers = |count: usize| {
+                let start = format!("GET / HTTP/{version}\nHost: x");
+                head(&format!("{start}{}", "\nX: y".repeat(count - 1)))
+            };
+            assert!(headers(128).is_ok());
+            assert_eq!(headers(129), Err(Refusal::HeadTooLarge));
+        }
 
         let line = |length: usize| parse(format!("GET /{}", "a".repeat(length - 5)).as_bytes());
         assert_eq!(line(16 * 1024), Ok(None));
@@ -596,7 +350,6 @@ mod tests {
         assert!(parse(b"\r\n\r\n\r\n").is_err());
         assert_eq!(parse(b"\r"), Ok(None));
         assert!(parse(b"\r\r\n").is_err());
-        assert!(parse(b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n").is_err());
     }
 
     /// The result of a head that comes in pieces of these sizes.

@@ -1,10 +1,9 @@
 //! The bytes of an answer (RFC 9112, section 4).
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::status::Status;
+use http::StatusCode;
 
 /// Tells a client to go on and send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -13,12 +12,12 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status, which says what became of the request.
-    pub status: Status,
+    pub status: StatusCode,
     /// The value of `Content-Type`.
     pub media_type: &'static str,
     /// Further header lines, each with its CR LF, written in this order.
     pub headers: [&'static str; 3],
-    /// The content; none with [`Status::NoContent`].
+    /// The content; none with [`StatusCode::NO_CONTENT`].
     pub body: Cow<'static, [u8]>,
 }
 
@@ -48,19 +47,23 @@ pub fn write_head(out: &mut Vec<u8>, answer: &Answer, persistence: Persistence, 
             out.extend_from_slice(part.as_bytes());
         }
     };
-    // It holds a number of 3 and one of up to 20 digits, in turn. Writing to a String does not
-    // fail.
-    let mut number = String::with_capacity(20);
-    let _ = write!(number, "{}", status.code());
-    put(&["HTTP/1.1 ", &number, " ", status.reason(), "\r\nDate: ", date, "\r\n"]);
+    put(&["HTTP/1.1 ", status.as_str(), " ", reason(*status), "\r\nDate: ", date, "\r\n"]);
     // 204 has no content, and so neither type nor length (RFC 9110, 8.6).
-    if *status != Status::NoContent {
-        number.clear();
-        let _ = write!(number, "{}", body.len());
-        put(&["Content-Type: ", media_type, "\r\nContent-Length: ", &number, "\r\n"]);
+    if *status != StatusCode::NO_CONTENT {
+        let length = body.len().to_string();
+        put(&["Content-Type: ", media_type, "\r\nContent-Length: ", &length, "\r\n"]);
     }
     put(headers);
     put(&[connection, "\r\n"]);
+}
+
+/// The words that stand behind the code.
+fn reason(status: StatusCode) -> &'static str {
+    match status {
+        // RFC 9110 has given it this name.
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        status => status.canonical_reason().unwrap_or_default(),
+    }
 }
 
 /// Formats the value of the `Date` header, once a second at most.
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn every_byte_of_a_head() {
         let answer = Answer {
-            status: Status::Ok,
+            status: StatusCode::OK,
             media_type: "text/plain",
             headers: ["A: b\r\nC: d\r\n", "", "E: f\r\n"],
             body: Cow::Borrowed("Héllo".as_bytes()),
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn no_content_has_no_length() {
         let answer = Answer {
-            status: Status::NoContent,
+            status: StatusCode::NO_CONTENT,
             media_type: "text/plain",
             headers: ["Allow: GET\r\n", "", ""],
             body: Cow::Borrowed(b""),

@@ -68,7 +68,11 @@ impl Answer {
     }
 
     /// With a reason of its own.
-    pub(crate) fn with_reason(status: u16, reason: &'static str, text: &'static str) -> Self {
+    pub(crate) fn with_reason(
+        status: u16,
+        reason: &'static str,
+        text: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { status, reason, ..Self::text::<500>(text) }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use http1::framing::{ConnectionOptions, ContentLength};
-use http1::limits;
+use http1::{Refusal, limits};
 use httparse::Header;
 
 use crate::answer::Answer;
@@ -96,7 +96,8 @@ impl Framing {
 
     /// The answer to a body that is too long.
     pub(crate) fn refuse(&self) -> Option<Answer> {
-        let too_long = || Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT);
+        let too_long =
+            || Answer::with_reason(413, "Content Too Large", Refusal::BodyTooLarge.to_string());
         (self.length > limits::BODY).then(too_long)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chassis::memory;
 use may::coroutine::{self, Coroutine};
 use may::go;
 use nix::sys::resource::{Resource, getrlimit};
+use parking_lot::Mutex;
 
 use crate::socket::Socket;
 
@@ -73,13 +74,13 @@ impl Watch {
         let watcher = go!(move || {
             let (mut over, mut now) = (0, 0);
             loop {
-                if lock(&all).is_empty() {
+                if all.lock().is_empty() {
                     coroutine::park();
                 }
                 // Behind this it runs on the thread of may's timers, whatever keeps the worker.
                 coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
                 let before = std::mem::replace(&mut now, resident(statm.as_ref()));
-                let mut open = lock(&all);
+                let mut open = all.lock();
                 // What is freed stays with the process for a while, and is no reason.
                 let grows = now > before && now > MEMORY + MEMORY_EACH * open.len();
                 over = if grows { over + 1 } else { 0 };
@@ -93,7 +94,7 @@ impl Watch {
     /// Watches a connection, unless there are too many. The result is to be counted up when a
     /// request begins and when it is answered.
     pub(crate) fn add(&self, socket: Socket) -> Option<Arc<AtomicU32>> {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         if open.len() >= self.most && !(open.len() < self.most + CHECKS && socket.is_check()) {
             return None;
         }
@@ -109,7 +110,7 @@ impl Watch {
     /// Its file is about to be closed. When three of four connections have gone, what they took
     /// goes back to the system: 68 KiB each, which the allocator would keep.
     pub(crate) fn remove(&self, progress: &Arc<AtomicU32>) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         open.retain(|watched| !Arc::ptr_eq(&watched.progress, progress));
         let (left, peak) = (open.len(), self.peak.load(Relaxed));
         drop(open);
@@ -150,8 +151,4 @@ fn resident(statm: Option<&File>) -> usize {
     let text = std::str::from_utf8(&text[..count]).unwrap_or_default();
     let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
     pages.map_or(0, |pages: usize| 4 * pages)
-}
-
-fn lock(open: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
 }

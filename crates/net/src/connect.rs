@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::deadline::Deadlines;
 use crate::limits;
@@ -145,19 +147,15 @@ impl Connector {
 
     /// The addresses that failed within [`limits::ADDRESS_BACKOFF`], with the time.
     fn failed_lately(&self, now: Instant) -> Vec<(SocketAddr, Instant)> {
-        let mut failed = self.failed();
+        let mut failed = self.failed.lock();
         failed.retain(|&(_, at)| now.saturating_duration_since(at) < limits::ADDRESS_BACKOFF);
         failed.clone()
     }
 
     fn avoid(&self, address: SocketAddr) {
-        let mut failed = self.failed();
+        let mut failed = self.failed.lock();
         failed.retain(|&(other, _)| other != address);
         failed.push((address, Instant::now()));
-    }
-
-    fn failed(&self) -> MutexGuard<'_, Vec<(SocketAddr, Instant)>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,7 +233,8 @@ mod tests {
                 socket.map(|socket| socket.peer()).map_err(|error| error.to_string())
             };
             let came = (0..times).map(|_| connect()).collect();
-            let failed: Vec<_> = connector.failed().iter().map(|&(address, _)| address).collect();
+            let failed: Vec<_> =
+                connector.failed.lock().iter().map(|&(address, _)| address).collect();
             let once: HashSet<_> = failed.iter().collect();
             assert_eq!(failed.len(), once.len(), "{failed:?}");
             came

@@ -15,12 +15,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use may::coroutine::{self, Coroutine};
 use may::io::{CoIo, WaitIo, WaitIoWaker};
+use parking_lot::Mutex;
 
 /// Timer slack: deadlines that are closer together fire together. The shortest timeout, for trying an
 /// upstream's next address, is twenty times as long. So the thread wakes at most 200 times a second,
@@ -62,6 +63,7 @@ pub(crate) struct Deadline {
 struct Timer {
     id: u64,
     waiter: Waiter,
+    /// Locked before the queue, never after it.
     state: Mutex<TimerState>,
 }
 
@@ -136,7 +138,7 @@ impl Deadlines {
 impl Deadline {
     /// Wakes the coroutine at `at`, in place of any earlier deadline.
     pub(crate) fn set(&self, at: Instant) {
-        let mut state = self.timer.state();
+        let mut state = self.timer.state.lock();
         (state.at, state.passed) = (Some(at), false);
         if state.queued.is_none_or(|queued| at < queued) {
             self.shared.enqueue(&self.timer, &mut state, at);
@@ -150,29 +152,23 @@ impl Deadline {
 
     /// Removes the deadline, whether it has passed or not.
     pub(crate) fn clear(&self) {
-        let mut state = self.timer.state();
+        let mut state = self.timer.state.lock();
         (state.at, state.passed) = (None, false);
     }
 
     /// Whether it has passed since it was set.
     pub(crate) fn has_passed(&self) -> bool {
-        self.timer.state().passed
+        self.timer.state.lock().passed
     }
 }
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        let mut state = self.timer.state();
+        let mut state = self.timer.state.lock();
         state.at = None;
         if let Some(queued) = state.queued.take() {
-            self.shared.queue().timers.remove(&(queued, self.timer.id));
+            self.shared.queue.lock().timers.remove(&(queued, self.timer.id));
         }
-    }
-}
-
-impl Timer {
-    fn state(&self) -> MutexGuard<'_, TimerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -192,15 +188,10 @@ impl fmt::Debug for Waiter {
 }
 
 impl Shared {
-    // A timer's state is locked before the queue, never after it.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Queues the timer, and removes its later key. Wakes the thread if it would check the timer too
     /// late.
     fn enqueue(&self, timer: &Arc<Timer>, state: &mut TimerState, at: Instant) {
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock();
         if let Some(later) = state.queued.replace(at) {
             queue.timers.remove(&(later, timer.id));
         }
@@ -219,7 +210,7 @@ impl Shared {
         let mut quiet_until = Instant::now();
         loop {
             let now = Instant::now();
-            let mut queue = self.queue();
+            let mut queue = self.queue.lock();
             match queue.timers.first_key_value().map(|(&(at, _), _)| at) {
                 Some(at) if at <= now => {
                     let first = queue.timers.pop_first();
@@ -252,7 +243,7 @@ impl Shared {
 
     /// Wakes the coroutine if its deadline has passed; otherwise queues the timer again.
     fn check(&self, timer: &Arc<Timer>, queued: Instant, now: Instant) {
-        let mut state = timer.state();
+        let mut state = timer.state.lock();
         if state.queued != Some(queued) {
             return; // its coroutine has just moved or dropped it
         }
@@ -338,12 +329,12 @@ mod tests {
                 }
             }
             {
-                let queue = deadlines.0.queue();
+                let queue = deadlines.0.queue.lock();
                 let ids: HashSet<_> = queue.timers.keys().map(|(_, id)| id).collect();
                 assert_eq!((queue.timers.len(), ids.len()), (100, 100));
             }
             drop(all);
-            assert!(deadlines.0.queue().timers.is_empty());
+            assert!(deadlines.0.queue.lock().timers.is_empty());
         });
     }
 

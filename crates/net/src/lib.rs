@@ -10,7 +10,6 @@
 //! | `lookup` | one query to the system's resolver |
 //! | `hosts` | /etc/hosts |
 //! | `socket` | a connected socket |
-//! | `arrival` | when bytes came in, as the kernel knows |
 //! | `buffer` | a connection's input buffer |
 //! | `deadline` | deadlines for waiting coroutines |
 //! | [`limits`] | timeouts and sizes |
@@ -18,7 +17,6 @@
 //! The coroutines are those of `may`: call [`runtime::init`] first.
 
 mod accept;
-mod arrival;
 mod buffer;
 mod connect;
 mod deadline;

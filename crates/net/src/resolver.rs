@@ -6,11 +6,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use may::coroutine::{self, Coroutine};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::deadline::Deadlines;
 use crate::limits;
@@ -178,7 +179,7 @@ impl Resolver {
         deadlines: &Deadlines,
         end: Instant,
     ) -> Result<Arc<[SocketAddr]>, ResolveError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let now = Instant::now();
         if !self.is_address && state.has_ended(now) && state.is_due(now) {
             self.begin(&mut state, now);
@@ -207,7 +208,7 @@ impl Resolver {
         if self.is_address {
             return Vec::new();
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let now = Instant::now();
         let rested = |at: Instant| now.saturating_duration_since(at) >= limits::LOOKUP_INTERVAL;
         let may_look = state.has_ended(now) && state.unscheduled.is_none_or(rested);
@@ -259,7 +260,7 @@ impl Resolver {
 
     /// Handles the answer to a query of this look-up.
     fn answered(&self, family: Family, look_up: u64, found: Result<Vec<SocketAddr>, NotFound>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_latest = look_up == state.look_up;
         let query = &mut state.queries[family as usize];
         query.in_flight -= 1;
@@ -317,7 +318,7 @@ impl Resolver {
             state.waiting.push((deadline.id(), coroutine::current()));
             drop(state);
             coroutine::park();
-            state = self.lock();
+            state = self.state.lock();
             state.waiting.retain(|(id, _)| *id != deadline.id());
             now = Instant::now();
         }
@@ -328,7 +329,7 @@ impl Resolver {
     #[cfg(test)]
     pub(crate) fn knowing(host: &str, addresses: &[SocketAddr], look_up: LookUp) -> Arc<Self> {
         let resolver = Self::with(host, 80, look_up);
-        let mut state = resolver.lock();
+        let mut state = resolver.state.lock();
         (state.addresses, state.began) = (Some(addresses.into()), Some(Instant::now()));
         for query in &mut state.queries {
             query.answer = Some(Err(NotFound::NoAnswer));
@@ -340,11 +341,7 @@ impl Resolver {
     /// The addresses that it knows.
     #[cfg(test)]
     pub(crate) fn known(&self) -> Arc<[SocketAddr]> {
-        self.lock().addresses.clone().unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().addresses.clone().unwrap_or_default()
     }
 }
 
@@ -447,7 +444,7 @@ mod tests {
             assert!(error.is_timeout());
             assert_eq!(error.to_string(), "looking up slow.test takes too long");
         }
-        assert!(resolver.lock().waiting.is_empty());
+        assert!(resolver.state.lock().waiting.is_empty());
         let waiting = begin(&resolver, LONG);
         ANSWER.set(()).unwrap();
         assert_eq!(*waiting.join().unwrap().unwrap(), [v4(1, 83)]);
@@ -591,10 +588,10 @@ mod tests {
             (4, &[v4(2, 80)]),
         ] {
             eventually("both have an answer", || {
-                resolver.lock().queries.iter().all(|query| query.answer.is_some())
+                resolver.state.lock().queries.iter().all(|query| query.answer.is_some())
             });
             FAILS.store(fails, SeqCst);
-            resolver.lock().unscheduled = None;
+            resolver.state.lock().unscheduled = None;
             wait_for_others(&resolver, &resolver.known());
             eventually("these are known", || *resolver.known() == *known);
         }
@@ -620,7 +617,7 @@ mod tests {
             let end = Instant::now() + LONG;
             go!(move || resolver.resolve_others(&[v4(1, 80)], &DEADLINES, end))
         });
-        eventually("all wait", || resolver.lock().waiting.len() == waiting.len());
+        eventually("all wait", || resolver.state.lock().waiting.len() == waiting.len());
         assert_eq!(*wait(&resolver, LONG).unwrap(), [v4(1, 80)], "it is used meanwhile");
         ANSWER.set(()).unwrap();
         for waiting in waiting {

@@ -4,12 +4,13 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock};
 use std::thread;
 
 use may::coroutine::{self, Coroutine};
 use may::go;
 use may::io::{CoIo, WaitIo};
+use parking_lot::Mutex;
 
 /// Bytes of a coroutine's stack, of which only touched pages take memory. The deepest, a
 /// greeting that fails and is logged, was measured at 12 KiB (opt-level 1); an overflow
@@ -127,7 +128,7 @@ impl Yielded {
     }
 
     fn wait(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         // The first of them notifies for all.
         if waiting.is_empty() && (&self.notifier).write(&[1]).is_err() {
             return; // one byte at a time always fits
@@ -138,8 +139,7 @@ impl Yielded {
     }
 
     fn wake_all(&self) {
-        let waiting =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting = std::mem::take(&mut *self.waiting.lock());
         for coroutine in waiting {
             coroutine.unpark();
         }

@@ -11,7 +11,6 @@ use may::io::{CoIo, WaitIo};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use crate::arrival;
 use crate::deadline::{Deadline, Deadlines};
 
 /// A socket with a deadline. Use it inside a coroutine only.
@@ -92,7 +91,6 @@ impl Socket {
         socket.set_reuse_address(true)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(silence))?;
-        arrival::keep(&socket);
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
             _ => Self::new(socket.into(), deadlines),
@@ -237,13 +235,6 @@ impl Socket {
     pub fn is_silent(&self) -> bool {
         let peeked = self.stream.peek(&mut [0]);
         peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-    }
-
-    /// When the first of the bytes came that are there to be read, on a socket that was
-    /// connected from here: whoever reads several sockets in turn is late for all but one.
-    /// `None` if nothing is there, or the kernel does not tell: see `arrival`.
-    pub fn came(&self) -> Option<Instant> {
-        arrival::of_next(&self.stream)
     }
 
     /// Tells the peer that nothing more will be written.

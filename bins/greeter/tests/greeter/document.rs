@@ -63,6 +63,10 @@ const INPUTS: &[Entry] = &[
             b"GET / HTTP/1.1\nHost: x\r\n\r\n".into(),
             b"GET / HTTP/1.1\r\nHost: x\n\r\n".into(),
             b"GET / HTTP/1.1\r\nHost: x\r\n\n".into(),
+            b"GET / HTTP/1.1\nHost: x\n\n".into(),
+            b"GET / HTTP/1.2\r\nHost: x\n\r\n".into(),
+            b"GET / HTTP/2.0\n".into(),
+            b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n".into(),
         ])
     }),
     ("up to two empty lines", |_| {
@@ -74,6 +78,8 @@ const INPUTS: &[Entry] = &[
             b"GET / HTTP/1.1\r\n\r\n".into(),
             b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n".into(),
             b"GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n".into(),
+            b"GET / HTTP/1.2\r\n\r\n".into(),
+            b"GET / HTTP/1.2\r\nHost: x\r\nHost: x\r\n\r\n".into(),
         ])
     }),
     ("a Host that is none", |hosts| each(&hosts, "GET / HTTP/1.1\r\nHost: {}\r\n\r\n")),
@@ -91,7 +97,11 @@ const INPUTS: &[Entry] = &[
     ("a path that is /health", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: y\r\n\r\n")),
     ("any other path", |targets| each(&targets, "GET {} HTTP/1.1\r\nHost: y\r\n\r\n")),
     ("HTTP/1.0, with Host or without", |_| {
-        Sent(vec![b"GET / HTTP/1.0\r\n\r\n".into(), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n".into()])
+        Sent(vec![
+            b"GET / HTTP/1.0\r\n\r\n".into(),
+            b"GET / HTTP/1.0\r\nHost: x\r\n\r\n".into(),
+            b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n".into(),
+        ])
     }),
     ("HTTP/1.0 that asks for it", |fields| each(&fields, "GET / HTTP/1.0\r\n{}\r\n\r\n")),
     ("HTTP/1.1 that asks for it", |fields| {
@@ -152,7 +162,9 @@ const INPUTS: &[Entry] = &[
     }),
     ("a chunk's line that is malformed", |lines| each_chunked(&lines, "{}\r\nhello\r\n0\r\n\r\n")),
     ("a chunk with extensions", |lines| each_chunked(&lines, "{}\r\nhello\r\n0\r\n\r\n")),
-    ("a chunk that is longer", |_| Sent(vec![chunked("5\r\nhello!\r\n0\r\n\r\n")])),
+    ("a chunk that is longer", |_| {
+        Sent(vec![chunked("5\r\nhello!\r\n0\r\n\r\n"), chunked("5\r\nhello0\r\n\r\n")])
+    }),
     ("a trailer that is no field", |lines| each_chunked(&lines, "0\r\n{}\r\n\r\n")),
     ("a trailer that is one", |lines| each_chunked(&lines, "0\r\n{}\r\n\r\n")),
     ("`Expect: 100-continue`", |_| By(&["edge::a_client_that_waits_for_100_continue_gets_it"])),

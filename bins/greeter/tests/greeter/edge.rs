@@ -16,7 +16,8 @@ use crate::common::{
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 const NOT_ALLOWED: &str = "method not allowed: GET, HEAD or OPTIONS";
 
-/// What comes back for requests after which the connection lives on.
+/// What comes back for requests after which the connection lives on. `docs/http.md` has all kinds
+/// of them, and `document.rs` sends those: here is each answer once, byte for byte.
 #[test]
 fn requests_and_their_answers() {
     let (_process, address) = greeter();
@@ -32,10 +33,6 @@ fn requests_and_their_answers() {
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
         ("GET /any/path?query HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET http://x/any HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET http://x?y=/health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET / HTTP/1.2\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET / HTTP/1.1\r\nHost:\r\n\r\n".to_owned(), &greeted),
         ("GET /health HTTP/1.1\r\nHost: [::1]:3000\r\n\r\n".to_owned(), &healthy),
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), &greeted),
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"), &greeted),
@@ -45,11 +42,6 @@ fn requests_and_their_answers() {
             format!("DELETE / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
             &refused,
         ),
-        (
-            format!("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: , chunked,\r\n\r\n{chunked}"),
-            &refused,
-        ),
-        ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &refused),
         ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc".to_owned(), &greeted),
     ] {
         assert_eq!(ask(&mut client, &request), *expected, "{request:.80}");
@@ -94,34 +86,19 @@ fn requests_that_end_the_connection() {
         (format!("GET /{long} HTTP/1.1\r\n"), ("414 URI Too Long", "request line over 16 KiB")),
         (format!("{huge} / HTTP/1.1\r\n"), ("501 Not Implemented", "method over 32 bytes")),
         ("GET /\r\n\r\n".into(), bad("bad request line")),
-        ("GET  / HTTP/1.1\r\n\r\n".into(), bad("bad request line")),
-        ("\x16\x03\x01\x02\0\x01\0".into(), bad("bad request line")),
         ("GET / HTTP/1\r\nHost: x\r\n\r\n".into(), bad("no HTTP/1.1 behind the request target")),
-        ("GET /pa th HTTP/1.1\r\n".into(), bad("no HTTP/1.1 behind the request target")),
-        ("GET /caf\u{e9} HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad request target")),
         ("GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad request target")),
         ("GET http:/// HTTP/1.1\r\nHost: x\r\n\r\n".into(), bad("bad host in the request target")),
         ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n".into(), bad("bad Host")),
         ("GET / HTTP/1.1\r\nHost : x\r\n\r\n".into(), bad("bad header name")),
-        ("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n".into(), bad("bad header name")),
         ("GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n".into(), bad("bad header value")),
-        ("GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n".into(), bad("bad header value")),
         ("GET / HTTP/1.1\nHost: x\n\n".into(), bad("a line ends without CR")),
         ("GET / HTTP/1.1\r\n\r\n".into(), bad("exactly one Host header is required")),
-        (
-            "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n".into(),
-            bad("exactly one Host header is required"),
-        ),
-        (
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
-            ("505 HTTP Version Not Supported", "this is HTTP/1.1"),
-        ),
         (
             "GET / HTTP/9.9\r\nHost: x\r\n\r\n".into(),
             ("505 HTTP Version Not Supported", "this is HTTP/1.1"),
         ),
         (post("Content-Length: -1"), bad("bad Content-Length")),
-        (post("Content-Length: 99999999999999999999"), bad("bad Content-Length")),
         (post("Content-Length: 1\r\nContent-Length: 2"), bad("two values of Content-Length")),
         (
             post("Content-Length: 1\r\nTransfer-Encoding: chunked"),
@@ -136,8 +113,11 @@ fn requests_that_end_the_connection() {
             bad("bad Transfer-Encoding, or chunked more than once or not last"),
         ),
         (post("Transfer-Encoding: gzip"), bad("the last Transfer-Encoding is not chunked")),
+        (
+            "POST / HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".into(),
+            bad("Transfer-Encoding in HTTP/1.0"),
+        ),
         (post("Transfer-Encoding: chunked\r\n\r\nx"), bad("bad chunk size or extension")),
-        (post("Transfer-Encoding: chunked\r\n\r\n5;"), bad("bad chunk size or extension")),
         (post("Transfer-Encoding: chunked\r\n\r\n0\r\nA : b"), bad("bad trailer")),
         (post("Content-Length: 65537"), ("413 Content Too Large", "body over 64 KiB")),
         (post("Expect: a-miracle"), ("417 Expectation Failed", "Expect other than 100-continue")),

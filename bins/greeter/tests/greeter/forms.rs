@@ -1,8 +1,11 @@
 //! The three forms of a greeting, byte for byte.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
 
+use harness::peer::{ok, read_request};
 use harness::{Client, Peer, Process};
 use serde_json::{Value, json};
 
@@ -39,7 +42,7 @@ fn head(method: &str, address: SocketAddr, fields: &str) -> String {
 fn body(address: SocketAddr, fields: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -96,6 +99,28 @@ fn whoever_asks_for_no_other_form_gets_the_line() {
         "Accept: text/html;q=nonsense\r\n",
     ] {
         assert_eq!(ask(address, fields), negotiated("200 OK", "", &GREETING), "{fields}");
+    }
+}
+
+/// The time of each is its own, though the other is waited for first, on kept connections too.
+#[test]
+fn a_slow_leaf_makes_no_other_slow() {
+    let mut leaves = leaves();
+    leaves[0] = Peer::start(|_, mut stream| {
+        while read_request(&mut stream).is_some() {
+            sleep(Duration::from_millis(20));
+            let _ = stream.write_all(&ok("slow"));
+        }
+    });
+    let (_process, address) = Process::serve(&mut command_for(&leaves));
+    // The first calls connect.
+    for _ in 0..2 {
+        harness::eventually("the other's time is that of the slow one", || {
+            let answer = ask(address, "Accept: application/json\r\n");
+            let value: Value = serde_json::from_str(&answer[answer.find('{').unwrap()..]).unwrap();
+            let [slow, other] = [0, 1].map(|leaf| value[LEAVES[leaf].name]["elapsed_us"].as_u64());
+            other.unwrap() + 10_000 < slow.unwrap()
+        });
     }
 }
 

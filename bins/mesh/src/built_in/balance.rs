@@ -1,12 +1,13 @@
 //! Whose turn it is among the tasks of a service, and who is out: as Service Connect does it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use application::{Kind, Service};
 use envoy_config::policy;
+use parking_lot::RwLock;
 
 use super::target::Target;
 use crate::task::{Task, Traffic};
@@ -36,7 +37,7 @@ impl Balance {
 
     /// A task as it is balanced; a new one is taken in.
     pub(super) fn target(&self, task: Task) -> Arc<Target> {
-        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut targets = self.targets.write();
         if let Some(target) = targets.iter().find(|target| target.task == task) {
             return target.clone();
         }
@@ -72,7 +73,7 @@ impl Balance {
 
     /// The tasks that take requests, in the order of their numbers.
     fn up(&self) -> Vec<(Arc<Target>, SocketAddr)> {
-        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = self.targets.read();
         let up = targets.iter().filter_map(|target| Some((target.clone(), target.address()?)));
         let mut up: Vec<_> = up.collect();
         up.sort_by_key(|(target, _)| target.task);

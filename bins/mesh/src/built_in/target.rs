@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use envoy_config::policy;
@@ -10,9 +9,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 
 use crate::connection;
-use crate::lock::lock;
 use crate::task::{Task, Traffic};
 use crate::within::within;
 
@@ -58,28 +57,28 @@ impl Target {
 
     /// Which requests it gets from now on.
     pub(super) fn assign(&self, traffic: Traffic) {
-        self.state().traffic = traffic;
+        self.state.lock().traffic = traffic;
     }
 
     pub(super) fn traffic(&self) -> Traffic {
-        self.state().traffic
+        self.state.lock().traffic
     }
 
     /// Where it takes requests, while it does.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.state().address
+        self.state.lock().address
     }
 
     /// A process listens. What was held against the last one is forgotten.
     pub(super) fn up(&self, address: SocketAddr) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         *state = State { traffic: state.traffic, address: Some(address), ..State::default() };
     }
 
     /// The process there drains or is gone: no new requests for it. Those on their way are not
     /// touched.
     pub(super) fn down(&self, address: SocketAddr) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.address == Some(address) {
             *state = State { traffic: state.traffic, ..State::default() };
         }
@@ -87,7 +86,7 @@ impl Target {
 
     /// The process at this address answered as it should.
     pub(super) fn succeeded(&self, address: SocketAddr) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.address == Some(address) {
             state.failures = 0;
         }
@@ -96,7 +95,7 @@ impl Target {
     /// The process at this address failed: whether so often in a row that it is to be ejected. One
     /// that drains fails for itself, and not for the new one in its place.
     pub(super) fn failed(&self, address: SocketAddr) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.address != Some(address) {
             return false;
         }
@@ -110,14 +109,14 @@ impl Target {
 
     /// Ejects it, for longer each time.
     pub(super) fn eject(&self, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.ejections += 1;
         let time = policy::EJECT_AT_LEAST.saturating_mul(state.ejections);
         state.ejected_until = Some(now + time.min(policy::EJECT_AT_MOST));
     }
 
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
-        self.state().ejected_until.is_some_and(|end| now < end)
+        self.state.lock().ejected_until.is_some_and(|end| now < end)
     }
 
     /// Sends a request to the address where it takes, or took, requests, and waits for the whole
@@ -132,7 +131,7 @@ impl Target {
             None => connect(address).await?,
         };
         let exchanged = exchange(&mut connection, request).await;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let Ok(answer) = exchanged else {
             // Its other connections are likely dead too.
             state.idle.clear();
@@ -147,7 +146,7 @@ impl Target {
     }
 
     fn take_idle(&self, address: SocketAddr) -> Option<Connection> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.address != Some(address) {
             return None;
         }
@@ -158,10 +157,6 @@ impl Target {
             return None;
         }
         Some(connection).filter(|connection| !connection.is_closed())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 

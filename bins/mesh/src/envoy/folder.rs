@@ -16,17 +16,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use application::{SERVICES, Service};
 use envoy_config::{APPLICATION, Bootstrap, endpoints, test_name};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::LOAD_BALANCER;
 use super::addresses::{TURNS, address_in_turn};
 use crate::folders::Place;
-use crate::lock::lock;
 use crate::task::{Task, Traffic};
 
 /// What the names of such folders begin with.
@@ -93,7 +92,7 @@ impl Folder {
 
     /// Tells the proxies of a change to a task.
     pub(super) fn change(&self, task: Task, change: impl FnOnce(&mut Member)) -> io::Result<()> {
-        let mut members = lock(&self.members);
+        let mut members = self.members.lock();
         let member = members.entry(task).or_default();
         let before = member.application;
         change(member);
@@ -109,7 +108,7 @@ impl Folder {
 
     /// Forgets a task that has ended.
     pub(super) fn remove(&self, task: Task) -> io::Result<()> {
-        let mut members = lock(&self.members);
+        let mut members = self.members.lock();
         // Its turn stays: the next one of that name has another address too.
         if let Some(member) = members.get_mut(&task) {
             *member = Member { turn: member.turn, ..Member::default() };
@@ -119,7 +118,7 @@ impl Folder {
 
     /// Where the other proxies find a task, or found it last.
     pub(super) fn address(&self, task: Task) -> SocketAddr {
-        let turn = lock(&self.members).get(&task).map_or(0, |member| member.turn);
+        let turn = self.members.lock().get(&task).map_or(0, |member| member.turn);
         address_in_turn(task, turn, self.port)
     }
 

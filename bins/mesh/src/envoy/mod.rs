@@ -27,7 +27,7 @@ mod folder;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use application::{EDGE, Kind, Service};
 use chassis::Port;
@@ -36,12 +36,12 @@ use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 use crate::arguments::Options;
 use crate::engine::{Engine, ProxyProcess, Register, Registration};
 use crate::event::Counted;
-use crate::lock::lock;
 use crate::output::complain;
 use crate::program::Program;
 use crate::task::{Task, Traffic};
 use addresses::{own_address, virtual_address};
 use folder::{Folder, Member};
+use parking_lot::Mutex;
 
 pub(crate) use folder::remove_what_is_left;
 
@@ -153,7 +153,7 @@ fn change(folder: &Folder, task: Task, change: impl FnOnce(&mut Member)) {
 
 impl Engine for Envoy {
     fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
-        let mut ports = lock(&self.ports);
+        let mut ports = self.ports.lock();
         for ip in addresses::all_of(task) {
             // The first tasks' are taken from the start.
             if !ports.iter().any(|port| port.address().ip() == ip) {
@@ -173,7 +173,7 @@ impl Engine for Envoy {
 
     fn remove(&self, task: Task) {
         let its: Vec<_> = addresses::all_of(task).collect();
-        lock(&self.ports).retain(|port| !its.contains(&port.address().ip()));
+        self.ports.lock().retain(|port| !its.contains(&port.address().ip()));
         if let Err(error) = self.folder.remove(task) {
             complain(format!("the end of {task} is not told to Envoy: {error}"));
         }

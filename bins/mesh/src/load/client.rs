@@ -1,13 +1,14 @@
 //! Sends requests on one connection.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode, Uri, header};
+use parking_lot::Mutex;
 use smol::Timer;
 
 use super::failure::Failure;
@@ -15,7 +16,6 @@ use super::pace::Pace;
 use super::report::Report;
 use crate::connection;
 use crate::escape;
-use crate::lock::lock;
 use crate::within::within;
 
 /// How long a request may take.
@@ -108,11 +108,11 @@ impl Client {
     /// Sends a request whenever one is due.
     pub(super) async fn run(mut self, number: usize, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
-            lock(&report).sent(number, due);
+            report.lock().sent(number, due);
             let outcome =
                 within(TIMEOUT, self.request()).await.unwrap_or_else(|| Err(self.timeout()));
             let failed = outcome.is_err();
-            lock(&report).finished(number, outcome);
+            report.lock().finished(number, outcome);
             if failed {
                 self.connection = None;
                 Timer::after(REST).await;

@@ -14,15 +14,15 @@ mod report;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
+use parking_lot::Mutex;
 use smol::stream::StreamExt as _;
 use smol::{Timer, future};
 
 use crate::arguments::whole;
-use crate::lock::lock;
 use crate::terminal;
 use client::{Client, TIMEOUT, Target};
 use pace::Pace;
@@ -90,7 +90,7 @@ pub(crate) fn run(
         future::or(end, show_progress(&report)).await;
     });
     let (elapsed, never_sent) = (pace.elapsed(), pace.never_sent());
-    let mut report = lock(&report);
+    let mut report = report.lock();
     report.ended(never_sent, options.rate);
     let words = report.text(elapsed);
     if report.greetings() == 0 { Err(words) } else { Ok(words) }
@@ -114,7 +114,7 @@ async fn show_progress(report: &Mutex<Report>) {
     for second in 1.. {
         Timer::after(Duration::from_secs(1)).await;
         let (greetings, errors) = {
-            let report = lock(report);
+            let report = report.lock();
             (report.greetings(), report.errors())
         };
         line.write(&format!("{second} s: {}/s, {errors} failed", greetings - last));
