@@ -1,6 +1,6 @@
 //! `mesh`: the whole application on one machine.
 //!
-//! What AWS puts around the three services is here in small: tasks that are started again
+//! What AWS puts around the services is here in small: tasks that are started again
 //! when they die (ECS), proxies between them (Service Connect), and one more in front of
 //! the greeters (the load balancer). The proxies are the mesh's own, or Envoy.
 //!
