@@ -79,6 +79,8 @@ fn a_mesh_whose_program_is_gone_goes_on(engine: &[&str]) {
     let program = folder.0.join("mesh");
     fs::copy(env!("CARGO_BIN_EXE_mesh"), &program).unwrap();
     let mut of_copy = Command::new(&program);
+    // Where `ask` looks.
+    of_copy.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     let mut mesh = Mesh::start_by(of_copy.args(["--port", "0", "--tasks", "1"]).args(engine));
     fs::remove_file(&program).unwrap();
     fs::write(&program, "another").unwrap();
