@@ -1,6 +1,6 @@
 //! `mesh`: the whole application on one machine.
 //!
-//! A small model of what AWS puts around the three services: tasks that are restarted
+//! A small model of what AWS puts around the services: tasks that are restarted
 //! when they die (ECS), proxies between them (Service Connect), and one more in front of
 //! the greeters (the load balancer). The proxies are the mesh's own, or Envoy.
 //!

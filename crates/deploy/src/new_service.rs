@@ -1,11 +1,12 @@
 //! One more leaf, made after another: its files are that one's, with its own name in them, and
-//! each file that names that one names it too. Nothing is written before every file is known.
+//! what lists the leaves lists it too, as the last. Nothing is written before every file is known.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::process::Command;
 
-use application::{EDGE, LEAVES};
+use application::{EDGE, LEAVES, port};
 
 /// The leaf it is made after, in its three spellings.
 const MODEL: [&str; 3] = ["greeting", "Greeting", "GREETING"];
@@ -20,16 +21,28 @@ const COPIED: [&str; 6] = [
     "copilot/greeting-service/overrides/cfn.patches.yml",
 ];
 
-/// Files in which each line that begins so is repeated for the new leaf.
-const LISTED: [(&str, &str); 4] = [
-    ("Cargo.toml", "greeting = { path = "),
-    ("bins/mesh/Cargo.toml", "greeting.workspace = true"),
-    ("bins/mesh/src/child.rs", "    greeting,"),
-    ("copilot/greeter-service/manifest.yml", "  GREETING_URL: "),
-];
-
-const TABLE: &str = "crates/application/src/lib.rs";
 const STACK: &str = "cloudformation/greeter.yml";
+
+/// What lists the leaves, in the order of the table, and how it lists the model.
+const LISTS: [(&str, &str); 7] = [
+    ("Cargo.toml", "\ngreeting = { path = \"bins/greeting\" }"),
+    ("bins/mesh/Cargo.toml", "\ngreeting.workspace = true"),
+    ("bins/mesh/src/child.rs", "\n    greeting,"),
+    ("crates/application/src/lib.rs", "\n    leaf greeting GREETING_URL;"),
+    (
+        "copilot/greeter-service/manifest.yml",
+        concat!("\n  GREETING_URL: http://greeting-service:", port!()),
+    ),
+    (
+        STACK,
+        concat!(
+            "\n            - Name: GREETING_URL",
+            "\n              Value: http://greeting-service:",
+            port!(),
+        ),
+    ),
+    (STACK, "\n      - GreetingService"),
+];
 
 /// The longest name: `NAME-service` is a label of the DNS, of 63 bytes at most (RFC 1035,
 /// section 2.3.4).
@@ -43,28 +56,46 @@ const LONGEST: usize = 63 - "-service".len();
 /// file cannot be written, or cargo fails.
 pub(crate) fn make(name: &str) -> io::Result<()> {
     check(name)?;
-    let names = [name.to_owned(), capitalized(name), name.to_uppercase()];
-    let mut files = Vec::new();
-    for path in COPIED {
-        files.push((path.replace(MODEL[0], name), rename(&read(path)?, &names)));
-    }
-    for (path, text) in LISTED {
-        files.push((path.to_owned(), repeat_lines(path, text, &names)?));
-    }
-    files.push((TABLE.to_owned(), extend_table(&names)?));
-    files.push((STACK.to_owned(), extend_stack(&names)?));
     // What needs the new table is written by this program as it is then.
-    crate::write(files)
+    crate::write(files(name)?.into_iter().collect())
         .and_then(|()| cargo(&["fmt", "--all"]))
         .and_then(|()| cargo(&["run", "--quiet", "--package", "deploy"]))
         .map_err(|e| io::Error::new(e.kind(), format!("{e}\ngit status shows what is written")))?;
     println!(
-        "{name} is made, and greeter asks it. What is left to you:
+        "{name} is made, and greeter asks it: cargo test, cargo mesh. What is left to you:
   bins/{name}/src/lib.rs, tests/contract.rs   what it says, and the tests that hold it
   README.md, docs/                          the sentence that greeter makes of it
-Then: cargo test, cargo mesh"
+docs/your-own-service.md leads on."
     );
     Ok(())
+}
+
+/// Every file that is new or changed, by its path.
+fn files(name: &str) -> io::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for path in COPIED {
+        files.insert(path.replace(MODEL[0], name), rename(&read(path)?, name));
+    }
+    let mut insert = |path: &str, known: &str, new: &str, after: bool| {
+        let text = files.remove(path).map_or_else(|| read(path), Ok)?;
+        if text.matches(known).count() != 1 {
+            return Err(unknown(path, known));
+        }
+        let both = if after { [known, new] } else { [new, known] }.concat();
+        files.insert(path.to_owned(), text.replace(known, &both));
+        Ok(())
+    };
+    let last = LEAVES[LEAVES.len() - 1].name; // there is the model, at least
+    for (path, listed) in LISTS {
+        insert(path, &rename(listed, last), &rename(listed, name), true)?;
+    }
+    let heading = |name| format!("  # The {name} service: ");
+    let stack = read(STACK)?;
+    let (_, block) =
+        stack.split_once(&heading(MODEL[0])).ok_or_else(|| unknown(STACK, &heading(MODEL[0])))?;
+    let block = block.split("  # The ").next().unwrap_or(block);
+    insert(STACK, &heading(EDGE.name), &rename(&(heading(MODEL[0]) + block), name), false)?;
+    Ok(files)
 }
 
 /// Whether cargo, the DNS and the template take the name, and nothing has it.
@@ -101,68 +132,11 @@ fn check(name: &str) -> io::Result<()> {
     refused(said.lines().next().unwrap_or("cargo refuses it").to_owned())
 }
 
-/// The text with the new leaf in the model's place.
-fn rename(text: &str, names: &[String; 3]) -> String {
-    MODEL.iter().zip(names).fold(text.to_owned(), |text, (old, new)| text.replace(old, new))
-}
-
-fn capitalized(name: &str) -> String {
+/// The text with another leaf in the model's place.
+fn rename(text: &str, name: &str) -> String {
     let (first, rest) = name.split_at(1); // it begins with a letter of ASCII
-    first.to_uppercase() + rest
-}
-
-/// A file with each line that begins with `text` repeated for the new leaf.
-fn repeat_lines(path: &str, text: &str, names: &[String; 3]) -> io::Result<String> {
-    let old = read(path)?;
-    if !old.lines().any(|line| line.starts_with(text)) {
-        return Err(unknown(path, text));
-    }
-    let repeat = |line: &str| {
-        if line.starts_with(text) {
-            format!("{line}{}", rename(line, names))
-        } else {
-            line.to_owned()
-        }
-    };
-    Ok(old.split_inclusive('\n').map(repeat).collect())
-}
-
-/// The table with the new leaf as the last: its line is at the end of the greeting.
-fn extend_table(names: &[String; 3]) -> io::Result<String> {
-    let edge = format!("    edge {} ", EDGE.name);
-    let [name, _, variable] = names;
-    replace_once(TABLE, &read(TABLE)?, &edge, &format!("    leaf {name} {variable}_URL;\n{edge}"))
-}
-
-/// The template with the new leaf's resources before the edge's, and the edge told of it.
-fn extend_stack(names: &[String; 3]) -> io::Result<String> {
-    let old = read(STACK)?;
-    let heading = |name| format!("  # The {name} service: ");
-    let unknown = || unknown(STACK, &heading(MODEL[0]));
-    let (_, block) = old.split_once(&heading(MODEL[0])).ok_or_else(unknown)?;
-    let (block, _) = block.split_once("  # The ").ok_or_else(unknown)?;
-    let block = rename(&(heading(MODEL[0]) + block), names);
-    let edge = heading(EDGE.name);
-    let new = replace_once(STACK, &old, &edge, &(block + &edge))?;
-
-    let [name, resource, variable] = names;
-    let last = &LEAVES[LEAVES.len() - 1]; // there is the model, at least
-    let told = |variable: &str, url: &str| {
-        format!("            - Name: {variable}\n              Value: {url}\n")
-    };
-    let known = told(last.variable, last.url);
-    let added = told(&format!("{variable}_URL"), &last.url.replace(last.name, name));
-    let new = replace_once(STACK, &new, &known, &(known.clone() + &added))?;
-    let known = format!("{}Service]\n", capitalized(last.name));
-    replace_once(STACK, &new, &known, &known.replace(']', &format!(", {resource}Service]")))
-}
-
-fn replace_once(path: &str, text: &str, known: &str, new: &str) -> io::Result<String> {
-    if text.matches(known).count() == 1 {
-        Ok(text.replace(known, new))
-    } else {
-        Err(unknown(path, known))
-    }
+    let names = [name.to_owned(), first.to_uppercase() + rest, name.to_uppercase()];
+    MODEL.iter().zip(names).fold(text.to_owned(), |text, (old, new)| text.replace(old, &new))
 }
 
 fn read(path: &str) -> io::Result<String> {
@@ -209,19 +183,13 @@ mod tests {
     /// Whoever changes one of the files learns it here, not from `just new-service`.
     #[test]
     fn every_file_is_as_this_module_knows_it() {
-        let names = ["unheard", "Unheard", "UNHEARD"].map(str::to_owned);
-        for (path, text) in LISTED {
-            let old = read(path).unwrap().lines().count();
-            let new = repeat_lines(path, text, &names).unwrap();
-            assert_eq!(new.lines().count(), old + 1, "{path}");
+        let files = files("unheard").unwrap();
+        for (path, listed) in LISTS {
+            assert!(files[path].contains(&rename(listed, "unheard")), "{path}");
         }
-        assert!(extend_table(&names).unwrap().contains("    leaf unheard UNHEARD_URL;\n    edge "));
-        let stack = extend_stack(&names).unwrap();
-        assert_eq!(stack.matches("- Name: UNHEARD_URL\n").count(), 1);
-        assert_eq!(stack.matches("\n  UnheardService:\n").count(), 1);
-        assert_eq!(stack.matches(", UnheardService]\n").count(), 1);
+        assert_eq!(files[STACK].matches("\n  UnheardService:\n").count(), 1);
         for path in COPIED {
-            let new = rename(&read(path).unwrap(), &names).to_lowercase();
+            let new = files[&path.replace(MODEL[0], "unheard")].to_lowercase();
             assert!(!new.contains(MODEL[0]), "{path}");
         }
     }

@@ -106,7 +106,7 @@ fn place_of_turn(turn: usize, count: usize, service: u32) -> usize {
 mod tests {
     use std::collections::BTreeSet;
 
-    use application::{EDGE, LEAVES};
+    use application::{EDGE, LEAVES, SERVICES};
 
     use super::*;
 
@@ -123,12 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn the_tasks_of_three_services_meet_in_every_combination() {
+    fn the_tasks_of_all_services_meet_in_every_combination() {
         for count in [2, 3] {
-            let met: BTreeSet<_> = (0..count * count * count)
-                .map(|turn| [0, 1, 2].map(|service| place_of_turn(turn, count, service)))
-                .collect();
-            assert_eq!(met.len(), count * count * count);
+            let combinations = SERVICES.iter().map(|_| count).product();
+            let who = |turn| {
+                let places = (0..).zip(SERVICES);
+                places.map(|(place, _)| place_of_turn(turn, count, place)).collect::<Vec<_>>()
+            };
+            assert_eq!((0..combinations).map(who).collect::<BTreeSet<_>>().len(), combinations);
         }
     }
 

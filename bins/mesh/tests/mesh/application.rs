@@ -6,12 +6,13 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::Instant;
 
+use application::{EDGE, LEAVES, SERVICES};
 use chassis::shutdown::STOP_TIMEOUT;
 use harness::{Process, eventually, get, run};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::running::{Load, Mesh, command, makers, with_both_engines};
+use crate::running::{Each, Load, Mesh, command, first, makers, with_both_engines};
 
 with_both_engines! {
     two_hundred_greetings_are_balanced_evenly,
@@ -32,13 +33,13 @@ fn two_hundred_greetings_are_balanced_evenly(engine: &[&str]) {
     for _ in 0..200 {
         let (status, body) = get(mesh.front, "/");
         assert_eq!(status, 200, "{body}");
-        for maker in makers(&body) {
+        for maker in makers(&body).into_values() {
             *counts.entry(maker).or_insert(0) += 1;
         }
     }
     let tasks: Vec<_> = mesh.tasks.keys().cloned().collect();
     assert_eq!(counts.keys().cloned().collect::<Vec<_>>(), tasks, "every task and no other");
-    assert_eq!(tasks.len(), 6);
+    assert_eq!(tasks.len(), 2 * SERVICES.len());
     for (task, count) in counts {
         // Each Envoy takes turns for itself: one too many of each greeter makes two.
         assert!((98..=102).contains(&count), "{task} has {count} of 200");
@@ -47,10 +48,10 @@ fn two_hundred_greetings_are_balanced_evenly(engine: &[&str]) {
 
 fn tasks_are_as_many_as_asked_for(engine: &[&str]) {
     let mesh = Mesh::start(&[engine, &["--tasks", "3"]].concat());
-    let expected = ["greeter", "greeting", "name"].map(|s| [1, 2, 3].map(|n| format!("{s}-{n}")));
-    assert_eq!(mesh.tasks.keys().cloned().collect::<Vec<_>>(), expected.concat());
-    let seen: BTreeSet<_> = (0..9).flat_map(|_| makers(&get(mesh.front, "/").1)).collect();
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected.concat());
+    let expected: BTreeSet<_> = first(3).into_values().flatten().collect();
+    assert_eq!(mesh.tasks.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    let greetings = (0..9).map(|_| makers(&get(mesh.front, "/").1));
+    assert_eq!(greetings.flat_map(Each::into_values).collect::<BTreeSet<_>>(), expected);
 }
 
 fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back(engine: &[&str]) {
@@ -65,7 +66,7 @@ fn a_leaf_killed_under_load_costs_no_greeting_and_comes_back(engine: &[&str]) {
     load.was_flawless(start);
 
     let seen: Vec<_> = (0..4).map(|_| makers(&get(mesh.front, "/").1)).collect();
-    assert!(seen.iter().any(|makers| makers[2] == "name-1"), "{seen:?}");
+    assert!(seen.iter().any(|makers| makers["name"] == "name-1"), "{seen:?}");
 }
 
 /// Rolling restarts: every task of every service, one after the other.
@@ -87,10 +88,11 @@ fn three_rounds_of_killed_leaves_under_load_cost_no_greeting(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
     let load = Load::start(mesh.front);
     let start = Instant::now();
-    for task in ["greeting-1", "name-1", "greeting-2", "name-2"].repeat(3) {
+    let tasks = || [1, 2].map(|number| LEAVES.iter().map(move |leaf| leaf.task(number)));
+    for task in [tasks(), tasks(), tasks()].into_iter().flatten().flatten() {
         load.goes_on_for(100);
-        mesh.kill(task, Signal::SIGKILL);
-        mesh.is_up_again(task);
+        mesh.kill(&task, Signal::SIGKILL);
+        mesh.is_up_again(&task);
     }
     load.goes_on_for(100);
     load.was_flawless(start);
@@ -133,7 +135,7 @@ fn ctrl_c_drains_and_ends_everything(engine: &[&str]) {
     nothing_is_left(&mesh);
     let log = mesh.process.lines();
     let stopped = log.iter().filter(|line| line.contains(r#"\"event\":\"stop\""#)).count();
-    assert_eq!(stopped, 6, "tasks that drained: {log:#?}");
+    assert_eq!(stopped, mesh.tasks.len(), "tasks that drained: {log:#?}");
 }
 
 /// Without `--json`: how to go on, and, at the end, who answered how often.
@@ -150,12 +152,10 @@ fn people_are_told_in_words(engine: &[&str]) {
     process.signal(Signal::SIGTERM);
     process.wait();
     let log = process.lines();
-    for line in [
-        "mesh        | load balancer answered: greeter-1 2, greeter-2 2",
-        "mesh        | greeting-service answered: greeting-1 2, greeting-2 2",
-        "mesh        | name-service answered: name-1 2, name-2 2",
-    ] {
-        assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");
+    for service in SERVICES {
+        let behind = if *service == EDGE { "load balancer" } else { service.dns_name };
+        let line = format!("mesh        | {behind} answered: {0}-1 2, {0}-2 2", service.name);
+        assert!(log.contains(&line), "{line}: {log:#?}");
     }
     for line in ["name-1      | drain", "name-1      | stop, 2 requests, quiet"] {
         assert!(log.iter().any(|l| l == line), "{line}: {log:#?}");

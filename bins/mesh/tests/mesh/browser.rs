@@ -1,5 +1,8 @@
 //! The page, in a real browser, shows what the mesh does: `just browser`.
 
+use std::collections::BTreeMap;
+
+use application::SERVICES;
 use harness::Browser;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -36,20 +39,18 @@ fn events_with(word: &str) -> String {
 
 #[test]
 #[ignore = "needs chromium and chromedriver: just browser"]
-fn ten_clicks_show_six_tasks_and_the_counts_of_the_mesh() {
+fn ten_clicks_show_every_task_and_the_counts_of_the_mesh() {
     let mesh = Mesh::start(&[]);
     let browser = open(&mesh);
     browser.click("[data-ask='10']");
     browser.shows("greetings.textContent", "10");
-    let expected = json!({
-        "greeter-1": 5, "greeter-2": 5, "greeting-1": 5, "greeting-2": 5, "name-1": 5, "name-2": 5,
-    });
-    browser.shows(COUNTS, expected);
-    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    let expected: BTreeMap<_, _> = mesh.tasks.keys().map(|task| (task, 5)).collect();
+    browser.shows(COUNTS, json!(expected));
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", mesh.tasks.len());
     // A line for every call.
     let calls = "[...document.querySelectorAll('.callcount')].reduce(\
         (sum, text) => sum + Number(text.textContent), 0)";
-    browser.shows(calls, 30);
+    browser.shows(calls, 10 * SERVICES.len());
 
     browser.click("[data-ask='100']");
     browser.shows("greetings.textContent", "110");
@@ -182,7 +183,7 @@ fn two_pages_at_once_raise_no_alarm() {
     for window in [&first, &second] {
         browser.look_at(window);
         browser.shows("Number(greetings.textContent) >= 150", true);
-        browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+        browser.shows("document.querySelectorAll('.task:not(.balancer)').length", mesh.tasks.len());
         browser.shows("document.querySelectorAll('.task.silent, #events .bad').length", 0);
         browser.shows(&events_with("longer"), json!([]));
         browser.shows("failed.textContent", "0");
@@ -198,7 +199,7 @@ fn a_browser_is_greeted_through_envoy() {
     browser.click("[data-ask='10']");
     browser.shows("greetings.textContent", "10");
     browser.shows("failed.textContent", "0");
-    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", mesh.tasks.len());
     assert_eq!(browser.console(), [""; 0]);
 }
 
@@ -209,7 +210,7 @@ fn a_leaf_that_is_killed_fades_and_comes_back() {
     let browser = open(&mesh);
     browser.run("rate.value = 50");
     browser.click("#steady");
-    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", mesh.tasks.len());
     // It comes back a little later each time: in the end, 3.2 s.
     for _ in 0..5 {
         mesh.kill("name-1", Signal::SIGKILL);
@@ -234,14 +235,17 @@ fn tasks_that_are_added_appear() {
     let (browser, port) = (open(&mesh), mesh.front.port().to_string());
     browser.run("rate.value = 50");
     browser.click("#steady");
-    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", 6);
+    browser.shows("document.querySelectorAll('.task:not(.balancer)').length", mesh.tasks.len());
     mesh.answered();
     browser.shows("events.textContent.includes('no connection')", true);
     shows_silent(&browser, "greeter-1", true);
 
     let mesh = Mesh::start_at(&port, &["--tasks", "3"]);
     assert_eq!(mesh.front.port().to_string(), port);
-    browser.shows("document.querySelectorAll('.task:not(.balancer, .failed)').length", 9);
+    browser.shows(
+        "document.querySelectorAll('.task:not(.balancer, .failed)').length",
+        mesh.tasks.len(),
+    );
     for task in mesh.tasks.keys() {
         shows_silent(&browser, task, false);
     }

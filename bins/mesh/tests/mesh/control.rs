@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use application::{LEAVES, SERVICES, Service};
 use harness::{Client, PATIENCE, Process, eventually, get, run};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::running::{Load, Mesh, command, makers, with_both_engines};
+use crate::running::{Each, Load, Mesh, command, each, first, makers, with_both_engines};
 
 with_both_engines! {
     scaling_under_load_costs_no_greeting,
@@ -26,16 +27,16 @@ with_both_engines! {
     a_new_process_is_new_to_the_proxies,
 }
 
-/// The makers of some greetings: greeters, greetings, names.
-fn seen(mesh: &Mesh, headers: &str) -> [BTreeSet<String>; 3] {
-    let mut seen = <[BTreeSet<String>; 3]>::default();
+/// The makers of some greetings.
+fn seen(mesh: &Mesh, headers: &str) -> Each<BTreeSet<String>> {
+    let mut seen = first(0);
     let mut client = Client::connect(mesh.front);
     for _ in 0..24 {
         client.send(format!("GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n"));
         let answer = client.answer();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        for (seen, maker) in seen.iter_mut().zip(makers(body)) {
+        for (seen, maker) in seen.values_mut().zip(makers(body).into_values()) {
             seen.insert(maker);
         }
     }
@@ -47,7 +48,7 @@ fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 }
 
 /// The load balancer's Envoy takes a new task in after a health check: until then, it waits.
-fn eventually_seen(mesh: &Mesh, expected: &[BTreeSet<String>; 3]) {
+fn eventually_seen(mesh: &Mesh, expected: &Each<BTreeSet<String>>) {
     eventually(&format!("{expected:?} are not seen"), || seen(mesh, "") == *expected);
 }
 
@@ -58,37 +59,43 @@ fn scaling_under_load_costs_no_greeting(engine: &[&str]) {
     assert_eq!(mesh.ask(&["scale", "name", "4"]), "name: name-1, name-2, name-3, name-4\n");
     assert_eq!(mesh.ask(&["scale", "greeter", "3"]), "greeter: greeter-1, greeter-2, greeter-3\n");
     load.goes_on_for(100);
-    let names = set(["name-1", "name-2", "name-3", "name-4"]);
-    let greeters = set(["greeter-1", "greeter-2", "greeter-3"]);
-    eventually_seen(&mesh, &[greeters, set(["greeting-1", "greeting-2"]), names]);
-    for service in ["greeter", "name", "greeting"] {
-        assert_eq!(mesh.ask(&["scale", service, "1"]), format!("{service}: {service}-1\n"));
+    let mut scaled = first(2);
+    scaled.insert("name", set(["name-1", "name-2", "name-3", "name-4"]));
+    scaled.insert("greeter", set(["greeter-1", "greeter-2", "greeter-3"]));
+    eventually_seen(&mesh, &scaled);
+    for Service { name, .. } in SERVICES {
+        assert_eq!(mesh.ask(&["scale", name, "1"]), format!("{name}: {name}-1\n"));
         load.goes_on_for(100);
     }
     load.was_flawless(start);
-    let left = ["greeter-1", "greeting-1", "name-1"];
-    assert_eq!(seen(&mesh, ""), left.map(|task| set([task])));
-    assert_eq!(mesh.status().into_keys().collect::<Vec<_>>(), left);
-    assert_eq!(mesh.ask(&["scale", "name", "2"]), "name: name-1, name-2\n", "once more");
-    eventually_seen(&mesh, &[set(["greeter-1"]), set(["greeting-1"]), set(["name-1", "name-2"])]);
+    assert_eq!(seen(&mesh, ""), first(1));
+    assert_eq!(
+        mesh.status().into_keys().collect::<BTreeSet<_>>(),
+        first(1).into_values().flatten().collect()
+    );
+    assert_eq!(mesh.ask(&["scale", "name", "2"]), "name: name-1, name-2\n");
+    let mut once_more = first(1);
+    once_more.insert("name", set(["name-1", "name-2"]));
+    eventually_seen(&mesh, &once_more);
 
     let answered = mesh.answered();
-    assert_eq!(answered.len(), 9, "those that have gone, too: {answered:?}");
+    let all = scaled.into_values().flatten().collect::<BTreeSet<_>>();
+    let told = answered.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(told, all, "those that have gone, too: {answered:?}");
     assert!(answered.values().all(|&count| count > 0), "{answered:?}");
 }
 
 fn a_rolling_release_under_load_costs_no_greeting(engine: &[&str]) {
     let mesh = Mesh::start(engine);
     let (load, start) = (Load::start(mesh.front), Instant::now());
-    for service in ["name", "greeting", "greeter"] {
+    for Service { name, .. } in SERVICES {
         load.goes_on_for(100);
-        let said = format!("{service} replaced: {service}-1, {service}-2\n");
-        assert_eq!(mesh.ask(&["release", service, "green"]), said);
+        let said = format!("{name} replaced: {name}-1, {name}-2\n");
+        assert_eq!(mesh.ask(&["release", name, "green"]), said);
     }
     load.goes_on_for(100);
     load.was_flawless(start);
-    let green = ["greeter", "greeting", "name"]
-        .map(|service| [1, 2].map(|number| format!("{service}-{number} green")).into());
+    let green = each(|service| [1, 2].map(|number| service.task(number) + " green").into());
     assert_eq!(seen(&mesh, ""), green);
     for (name, task) in mesh.status() {
         assert_eq!(task["version"], "green", "{name}");
@@ -106,28 +113,28 @@ fn a_blue_green_release_under_load_costs_no_greeting(engine: &[&str]) {
     assert!(said.starts_with("name has test traffic at name-3, name-4: "), "{said}");
     load.goes_on_for(100);
     let [blue, green] = [set(["name-1", "name-2"]), set(["name-3 green", "name-4 green"])];
-    assert_eq!(seen(&mesh, "")[2], blue, "without the header");
-    assert_eq!(seen(&mesh, TEST)[2], green, "with it");
-    assert_eq!(seen(&mesh, TEST)[1], set(["greeting-1", "greeting-2"]), "another service");
+    assert_eq!(seen(&mesh, "")["name"], blue, "without the header");
+    assert_eq!(seen(&mesh, TEST)["name"], green, "with it");
+    assert_eq!(seen(&mesh, TEST)["greeting"], set(["greeting-1", "greeting-2"]), "another service");
     assert_eq!(mesh.status()["name-3"]["traffic"], "test");
 
     assert_eq!(mesh.ask(&["promote", "name"]), "name: name-3, name-4\n");
     load.goes_on_for(100);
     load.was_flawless(start);
-    assert_eq!(seen(&mesh, "")[2], green);
-    assert_eq!(seen(&mesh, TEST)[2], green);
+    assert_eq!(seen(&mesh, "")["name"], green);
+    assert_eq!(seen(&mesh, TEST)["name"], green);
 }
 
 /// Of greeter too, behind the load balancer.
 fn a_blue_green_release_is_rolled_back(engine: &[&str]) {
     let mesh = Mesh::start(&[engine, &["--tasks", "1"]].concat());
-    for (place, service) in ["greeter", "greeting"].iter().enumerate() {
+    for service in ["greeter", "greeting"] {
         mesh.ask(&["release", service, "green", "--blue-green"]);
         let [blue, green] = [format!("{service}-1"), format!("{service}-2 green")];
-        eventually("green is not there", || seen(&mesh, TEST)[place] == set([&green]));
-        assert_eq!(seen(&mesh, "")[place], set([&blue]));
+        eventually("green is not there", || seen(&mesh, TEST)[service] == set([&green]));
+        assert_eq!(seen(&mesh, "")[service], set([&blue]));
         assert_eq!(mesh.ask(&["rollback", service]), format!("{service}: {service}-1\n"));
-        assert_eq!(seen(&mesh, TEST)[place], set([&blue]));
+        assert_eq!(seen(&mesh, TEST)[service], set([&blue]));
     }
 }
 
@@ -167,11 +174,6 @@ fn a_task_is_given_a_fault_and_loses_it(engine: &[&str]) {
 fn a_new_process_is_new_to_the_proxies(engine: &[&str]) {
     let mut mesh = Mesh::start(engine);
     let is_out = |mesh: &Mesh, task: &str| mesh.status()[task]["ejected_by"] != json!([]);
-    let all = [
-        set(["greeter-1", "greeter-2"]),
-        set(["greeting-1", "greeting-2"]),
-        set(["name-1", "name-2"]),
-    ];
     for _ in 0..2 {
         mesh.ask(&["fault", "greeting-1", "100%503"]);
         eventually("it is not taken out", || {
@@ -179,7 +181,7 @@ fn a_new_process_is_new_to_the_proxies(engine: &[&str]) {
             is_out(&mesh, "greeting-1")
         });
         mesh.ask(&["fault", "greeting-1", "none"]);
-        eventually_seen(&mesh, &all);
+        eventually_seen(&mesh, &first(2));
         assert!(!is_out(&mesh, "greeting-1"));
     }
     mesh.ask(&["fault", "name-1", "100%503"]);
@@ -197,7 +199,7 @@ fn a_new_process_is_new_to_the_proxies(engine: &[&str]) {
     mesh.ask(&["release", "name", "none"]);
     mesh.ask(&["fault", "name-1", "none"]);
     mesh.ask(&["scale", "name", "2"]);
-    eventually_seen(&mesh, &all);
+    eventually_seen(&mesh, &first(2));
 }
 
 /// A 503 is tried again on another task: no greeting is lost. After five, nobody asks there.
@@ -215,17 +217,19 @@ fn a_task_that_always_fails_is_taken_out(engine: &[&str]) {
 #[test]
 fn every_mistake_is_one_line_that_says_what_is_right() {
     let mesh = Mesh::start(&["--tasks", "1"]);
+    let names =
+        |services: &[Service]| services.iter().map(|s| s.name).collect::<Vec<_>>().join(", ");
+    let no_cook = format!("there is no service cook: give one of {}", names(SERVICES));
+    let no_faults =
+        format!("greeter-1 cannot inject faults: give a task of one of {}", names(LEAVES));
     for (ask, error) in [
-        ("scale cook 2", "there is no service cook: give one of greeting, name, greeter"),
+        ("scale cook 2", no_cook.as_str()),
         ("scale name 0", "0 tasks are not possible: give 1 to 32"),
         ("scale name 33", "33 tasks are not possible: give 1 to 32"),
         ("kill name", "name is not a task: give a service and a number, as in name-1"),
         ("kill name-01", "name-01 is not a task: give a service and a number, as in name-1"),
         ("pause name-2", "there is no name-2: give one of name-1"),
-        (
-            "fault greeter-1 10%503",
-            "greeter-1 cannot inject faults: give a task of one of greeting, name",
-        ),
+        ("fault greeter-1 10%503", &no_faults),
         ("fault name-7 none", "there is no name-7: give one of name-1"),
         (
             "promote name",

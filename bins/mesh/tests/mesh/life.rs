@@ -12,13 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use application::LEAVES;
 use harness::{Client, Finished, Process, eventually, fill, get, run, with_files};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::running::{BUSY, Mesh, command, makers, with_both_engines};
+use crate::running::{BUSY, Mesh, command, each, makers, with_both_engines};
 
 with_both_engines! {
     a_mesh_whose_program_is_gone_goes_on,
@@ -90,7 +91,7 @@ fn a_mesh_whose_program_is_gone_goes_on(engine: &[&str]) {
     drop(folder);
     assert_eq!(mesh.ask(&["fault", "greeting-1", "none"]), "greeting-1 is replaced\n");
     assert_eq!(mesh.ask(&["release", "name", "v2"]), "name replaced: name-1\n");
-    assert_eq!(makers(&get(mesh.front, "/").1)[2], "name-1 v2");
+    assert_eq!(makers(&get(mesh.front, "/").1)["name"], "name-1 v2");
 }
 
 /// The mesh alone says what its tasks are, as ECS does.
@@ -100,7 +101,7 @@ fn tasks_inherit_nothing_of_the_shell() {
     let wrong = ["VERSION", "FAULT", "PORT", "HOSTNAME", "MAX_CONNECTIONS", "NAME_URL", "OTHER"];
     command.envs(wrong.map(|name| (name, "not for a task")));
     let mesh = Mesh::start_by(command.args(["--port", "0", "--tasks", "1"]));
-    assert_eq!(makers(&get(mesh.front, "/").1), ["greeter-1", "greeting-1", "name-1"]);
+    assert_eq!(makers(&get(mesh.front, "/").1), each(|service| service.task(1)));
     let variables = |task: &str| {
         let environment = fs::read(format!("/proc/{}/environ", mesh.tasks[task])).unwrap();
         let environment = String::from_utf8(environment).unwrap();
@@ -108,8 +109,9 @@ fn tasks_inherit_nothing_of_the_shell() {
         names.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     assert_eq!(variables("name-1"), ["HOSTNAME", "PORT"].map(String::from).into());
-    let of_greeter = ["GREETING_URL", "HOSTNAME", "NAME_URL", "PORT"].map(String::from);
-    assert_eq!(variables("greeter-1"), of_greeter.into());
+    let urls = LEAVES.iter().map(|leaf| leaf.variable.to_owned());
+    let of_greeter = variables("name-1").into_iter().chain(urls).collect();
+    assert_eq!(variables("greeter-1"), of_greeter);
 }
 
 /// An ordinary shell allows 1,024 files, which are for programs that use select(2).
@@ -294,7 +296,7 @@ fn serves_and_ends(mut mesh: Child, front: SocketAddr) {
     let ask = |arguments: &[&str]| run(command().args(arguments).args(["--port", &port]));
     for version in ["v2", "v3"] {
         assert_eq!(ask(&["release", "name", version]).code, Some(0));
-        assert_eq!(makers(&get(front, "/").1)[2], format!("name-1 {version}"));
+        assert_eq!(makers(&get(front, "/").1)["name"], format!("name-1 {version}"));
     }
     kill(Pid::from_raw(mesh.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(mesh.wait().unwrap().code(), Some(0));
@@ -451,7 +453,7 @@ fn a_suspended_mesh_is_told_from_a_busy_one() {
     mesh.kill("name-1", Signal::SIGSTOP);
     let asked = ask(&["release", "name", "v3"]);
     assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), BUSY));
-    assert_eq!(makers(&get(mesh.front, "/").1)[2], "name-1 v3");
+    assert_eq!(makers(&get(mesh.front, "/").1)["name"], "name-1 v3");
 }
 
 /// More ask it than the kernel keeps for it.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use application::{EDGE, LEAVES};
 use harness::{Finished, PATIENCE, Peer, Process, eventually, peer, run};
 use nix::sys::signal::Signal;
 
@@ -59,11 +60,12 @@ fn it_says_how_many_greetings_came_and_from_whom() {
         assert_eq!((count, times.len()), (greetings, 3), "{said}");
         assert!(times.iter().all(|time| seconds(time) < 60.0), "{said}");
     }
-    for (line, service) in lines[5..].iter().zip(["greeter", "greeting", "name"]) {
-        assert!(line.starts_with(&format!("answered: {service}-1 ")), "{said}");
+    let services = [&[EDGE], LEAVES].concat();
+    assert_eq!(lines.len(), 5 + services.len(), "{said}");
+    for (line, service) in lines[5..].iter().zip(services) {
+        assert!(line.starts_with(&format!("answered: {} ", service.task(1))), "{said}");
         assert_eq!(counts(line).iter().sum::<u64>(), greetings, "{said}");
     }
-    assert_eq!(lines.len(), 8, "{said}");
     let counted = mesh.answered();
     assert_eq!(counted["name-1"] + counted["name-2"], greetings, "as the mesh counts");
 }

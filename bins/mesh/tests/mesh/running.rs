@@ -1,6 +1,6 @@
 //! The mesh's real binary, running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use application::{EDGE, LEAVES, SERVICES, Service};
 use harness::{Client, Finished, PATIENCE, Process, eventually, get, run};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -197,16 +198,37 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// The tasks that made a greeting: greeter, greeting, name.
-pub(crate) fn makers(body: &str) -> [String; 3] {
+/// What each service has: a task, or tasks.
+pub(crate) type Each<T> = BTreeMap<&'static str, T>;
+
+/// What each service of the application has.
+pub(crate) fn each<T>(of: impl Fn(Service) -> T) -> Each<T> {
+    SERVICES.iter().map(|&service| (service.name, of(service))).collect()
+}
+
+/// The first so many tasks of each service.
+pub(crate) fn first(count: usize) -> Each<BTreeSet<String>> {
+    each(|service| (1..=count).map(|number| service.task(number)).collect())
+}
+
+/// The task of each service that made a greeting: `From EDGE: TEXT (LEAF) TEXT (LEAF)`, and so on.
+pub(crate) fn makers(body: &str) -> Each<String> {
     let try_parse = || {
-        let (greeter, rest) = body.strip_prefix("From ")?.split_once(": ")?;
-        let (greeting, rest) = rest.split_once(" (")?;
-        let (greeting_host, rest) = rest.split_once(") ")?;
-        let (name, name_host) = rest.strip_suffix(')')?.rsplit_once(" (")?;
-        let known = ["Hey", "Hi", "Hello", "Greetings"].contains(&greeting);
-        let named = !name.is_empty() && !name.contains(char::is_control);
-        (known && named).then(|| [greeter, greeting_host, name_host].map(String::from))
+        let (edge, mut rest) = body.strip_prefix("From ")?.split_once(": ")?;
+        let mut makers = Each::from([(EDGE.name, edge.to_owned())]);
+        for leaf in LEAVES {
+            let (text, behind) = rest.split_once(" (")?;
+            let (task, behind) = behind.split_once(')')?;
+            if text.trim().is_empty() || text.contains(char::is_control) {
+                return None;
+            }
+            makers.insert(leaf.name, task.to_owned());
+            rest = behind;
+        }
+        let are_theirs = makers.iter().all(|(service, task)| {
+            task.strip_prefix(service).is_some_and(|number| number.starts_with('-'))
+        });
+        (rest.is_empty() && are_theirs).then_some(makers)
     };
     try_parse().unwrap_or_else(|| panic!("no greeting: {body:?}"))
 }
