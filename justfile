@@ -74,12 +74,12 @@ fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_ne
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [group('measure'), no-exit-message]
 overload *WHICH: _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload -- {{ WHICH }}
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p measure --bench overload -- {{ WHICH }}
 
 # Measure the binaries in dist/, and others beside them: just bench axum=DIR [--rounds=N]
 [group('measure'), no-exit-message]
 bench *OTHERS: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures -- {{ OTHERS }}
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p measure --bench figures -- {{ OTHERS }}
 
 # Measure each build that a developer waits for; `cold` empties Docker's builder cache first
 [group('measure'), no-exit-message]
@@ -249,7 +249,7 @@ deploy *FLAGS: _copilot _docker
     # By what is built: a commit, or a change to a manifest, would be another image to Copilot,
     # and every task replaced.
     built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
-        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/needs-envoy')
+        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/measure' ':!crates/needs-envoy')
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
     # The leaves first: a task's proxy knows the services that were there before it.

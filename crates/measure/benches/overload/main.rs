@@ -1,5 +1,5 @@
 //! greeter, and a leaf, under more than they were made for: `just overload`, which sets
-//! `SERVICES` to the folder of the shipped binaries; without it, cargo's own are measured.
+//! `SERVICES` to the folder of the shipped binaries.
 //!
 //! Prints what it measures, and fails where a promise is broken. It takes five minutes, and
 //! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use application::{LEAVES, Service};
+use application::{EDGE, LEAVES, Service};
 use harness::peer::ok;
 use harness::{PATIENCE, Peer, Process, eventually, service, with_files};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -47,13 +47,9 @@ const ALL: [(&str, fn()); 14] = [
 ];
 
 fn main() {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        return; // `cargo test --all-targets` comes by: this is no test
-    }
-    let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let Some((_, chosen)) = measure::asked() else { return };
     for (name, measure) in ALL {
-        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name) {
+        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
             measure();
         }
     }
@@ -185,7 +181,7 @@ fn said(leaf: &Service) -> String {
 
 /// The command that starts greeter in front of services as they should be.
 fn greeter(settings: &[(&str, &str)]) -> Command {
-    let mut command = service(env!("CARGO_BIN_EXE_greeter"));
+    let mut command = service(EDGE.name);
     command.env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
     for leaf in LEAVES {
         // Not Peer::saying(): it reads byte by byte, which is slower than greeter.
