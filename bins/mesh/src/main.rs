@@ -7,6 +7,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
+//! | `value` | ... the values in it |
 //! | `misuse` | ... and what is wrong with it |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
@@ -16,9 +17,10 @@
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process is, a task or an Envoy, and what its log tells |
 //! | `child` | the mesh's own binary as that process |
-//! | `engine` | what the mesh asks of that which passes requests on |
+//! | `engine` | what passes requests on, one of two: |
 //! | `built_in` | ... the mesh's own proxies |
 //! | `envoy` | ... Envoy in their place |
+//! | `registration` | what becomes of a process, as the proxies are told |
 //! | `overview` | what runs where |
 //! | `event` | what happens |
 //! | `output` | ... as it is told, to people or machines |
@@ -51,18 +53,20 @@ mod orchestrator;
 mod output;
 mod overview;
 mod program;
+mod registration;
 mod shown;
 mod supervisor;
 mod task;
 mod teller;
 mod terminal;
+mod value;
 mod within;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use arguments::{Action, Child, Options, Proxies};
+use arguments::{Action, Child, Options};
 use chassis::cli::raise_open_files_limit;
 use output::complain;
 
@@ -95,10 +99,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> io::Result<()> {
     raise_open_files_limit();
     envoy::remove_what_is_left();
-    match options.proxy {
-        Proxies::BuiltIn => mesh::run(options, built_in::BuiltIn::new).await,
-        Proxies::Envoy => mesh::run(options, envoy::Envoy::new).await,
-    }
+    mesh::run(options).await
 }
 
 fn say(words: Result<String, String>) -> ExitCode {

@@ -19,10 +19,10 @@ use smol::process::{Child, Command};
 use smol::stream::StreamExt;
 use smol::{Async, future};
 
-use crate::engine::{Register, Registration};
 use crate::event::{Awaited, Event};
 use crate::lock::lock;
 use crate::program::{Program, Report};
+use crate::registration::{Register, Registration};
 use crate::within::within;
 
 /// A dead process's first wait; each further death in a row doubles it.

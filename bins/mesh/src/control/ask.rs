@@ -1,11 +1,16 @@
 //! What can be asked of a mesh.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::word;
 use crate::shown;
 use crate::task::not_possible;
+use crate::value::word;
+
+/// How often a mesh says that it is still at what it was asked for.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
 /// As it is typed, and as it is sent.
 #[derive(Subcommand, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use application::{SERVICES, Service};
 use nix::sys::signal::Signal;
 
 use super::ask::Ask;
-use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
 use crate::shown;
 use crate::task::Task;
@@ -16,10 +15,7 @@ use crate::task::Task;
 /// # Errors
 ///
 /// It cannot be done: one line that says what would be right.
-pub(super) async fn carry_out<E: Engine>(
-    mesh: &Arc<Orchestrator<E>>,
-    ask: Ask,
-) -> Result<String, String> {
+pub(super) async fn carry_out(mesh: &Arc<Orchestrator>, ask: Ask) -> Result<String, String> {
     let done = match ask {
         Ask::Status { json: false } => return Ok(mesh.overview().await.lines().join("\n")),
         Ask::Status { json: true } => {

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use smol::Async;
 use smol::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::SIGN_OF_LIFE;
-use super::ask::Ask;
+use super::ask::{Ask, SIGN_OF_LIFE};
 use super::place::Sockets;
 use crate::output::complain;
 use crate::within::within;

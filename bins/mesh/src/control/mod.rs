@@ -1,7 +1,7 @@
 //! The mesh's control: what another terminal asks of it, by way of a socket.
 //!
 //! A client sends one line, an [`Ask`] in JSON, and gets one line back: `{"Ok":TEXT}` when it is
-//! done, or `{"Err":TEXT}`. Until then it gets empty lines, at once and every [`SIGN_OF_LIFE`]: a
+//! done, or `{"Err":TEXT}`. Until then it gets empty lines, at once and every [`SIGN_OF_LIFE`](ask::SIGN_OF_LIFE): a
 //! mesh that is busy sends them, and one that is suspended does not.
 //!
 //! | module | what it is for |
@@ -17,11 +17,6 @@ mod carry_out;
 mod client;
 mod place;
 mod server;
-
-use std::time::Duration;
-
-/// How often a mesh says that it is still at what it was asked for.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
 pub(crate) use ask::Ask;
 pub(crate) use client::{ask, front};

@@ -10,10 +10,9 @@ use std::time::Duration;
 use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use smol::{Async, Timer, future};
 
-use super::SIGN_OF_LIFE;
+use super::ask::SIGN_OF_LIFE;
 use super::carry_out::carry_out;
 use super::place::Sockets;
-use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
 use crate::within::within;
 
@@ -46,7 +45,7 @@ impl Server {
 
     /// Does what clients ask, until dropped. What has begun comes to its end, even if its client
     /// leaves.
-    pub(crate) async fn serve<T, E: Engine>(&self, mesh: &Arc<Orchestrator<E>>) -> T {
+    pub(crate) async fn serve<T>(&self, mesh: &Arc<Orchestrator>) -> T {
         let clients = Arc::new(());
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -72,10 +71,7 @@ impl Drop for Server {
     }
 }
 
-async fn converse<E: Engine>(
-    mut stream: &Async<UnixStream>,
-    mesh: &Arc<Orchestrator<E>>,
-) -> io::Result<()> {
+async fn converse(mut stream: &Async<UnixStream>, mesh: &Arc<Orchestrator>) -> io::Result<()> {
     let mut line = String::new();
     let mut lines = BufReader::new(stream.take(MAX_LINE));
     let answer = match in_time(lines.read_line(&mut line)).await {

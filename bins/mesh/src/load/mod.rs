@@ -21,9 +21,9 @@ use async_signal::{Signal, Signals};
 use smol::stream::StreamExt as _;
 use smol::{Timer, future};
 
-use crate::arguments::whole;
 use crate::lock::lock;
 use crate::terminal;
+use crate::value::whole;
 use client::{Client, Site, TIMEOUT};
 use pace::Pace;
 use report::Report;
