@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use harness::{Client, Process, get, service, with_files};
 use nix::sys::signal::Signal;
 
-use crate::{kib, memory, open, row};
+use crate::seen::{kib, memory, open, row};
 
 /// 2,000 heads that are none, while standard error is a pipe that nobody reads, or that
 /// nobody can read any more.
