@@ -7,6 +7,8 @@ use std::process::Command;
 
 use application::{EDGE, LEAVES};
 
+use crate::files;
+
 /// The leaf it is made after, in its three spellings.
 const MODEL: [&str; 3] = ["greeting", "Greeting", "GREETING"];
 
@@ -54,7 +56,7 @@ pub(crate) fn make(name: &str) -> io::Result<()> {
     files.push((TABLE.to_owned(), extend_table(&names)?));
     files.push((STACK.to_owned(), extend_stack(&names)?));
     // What needs the new table is written by this program as it is then.
-    crate::write(files)
+    files::write(files)
         .and_then(|()| cargo(&["fmt", "--all"]))
         .and_then(|()| cargo(&["run", "--quiet", "--package", "deploy"]))
         .map_err(|e| io::Error::new(e.kind(), format!("{e}\ngit status shows what is written")))?;
@@ -166,7 +168,7 @@ fn replace_once(path: &str, text: &str, known: &str, new: &str) -> io::Result<St
 }
 
 fn read(path: &str) -> io::Result<String> {
-    fs::read_to_string(crate::repository().join(path))
+    fs::read_to_string(files::repository().join(path))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read {path}: {error}")))
 }
 
@@ -177,7 +179,7 @@ fn unknown(path: &str, text: &str) -> io::Error {
 }
 
 fn cargo(arguments: &[&str]) -> io::Result<()> {
-    let status = Command::new("cargo").args(arguments).current_dir(crate::repository()).status()?;
+    let status = Command::new("cargo").args(arguments).current_dir(files::repository()).status()?;
     let failed = || io::Error::other(format!("cargo {} failed: see above", arguments.join(" ")));
     status.success().then_some(()).ok_or_else(failed)
 }

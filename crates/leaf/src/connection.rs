@@ -8,9 +8,9 @@ use std::time::Instant;
 use may_minihttp::{HttpService, Response};
 use net::runtime;
 
-use crate::Shared;
 use crate::answer::Answer;
 use crate::request::{self, Framing, Request, Whole};
+use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::watch::REQUEST_LIMIT;
 

@@ -6,23 +6,21 @@
 //! told the number of its socket, and asked once a request. A leaf leaves reading and writing to
 //! it, and ends the input of a connection behind the last answer (`connection`). It guesses
 //! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
-//! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
+//! watch (`watch`). `shared` is what all connections share, `scheduling` when the kernel lets it
+//! run, `fault` what it does wrong.
 //!
 //! What the library does not allow is in docs/http.md, each row held by a test.
 
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chassis::log::Log;
 use chassis::settings::{self, Env, Invalid};
 use chassis::shutdown::{self, Shutdown, Traffic};
 use chassis::{Port, Service, port};
-use may::coroutine;
 use may_minihttp::HttpServiceFactory;
 use net::runtime::{self, CoopBudget};
 use nix::unistd::dup2_stderr;
@@ -32,6 +30,7 @@ mod connection;
 mod fault;
 mod request;
 mod scheduling;
+mod shared;
 mod socket;
 mod watch;
 
@@ -40,7 +39,7 @@ use connection::Connection;
 use fault::Faults;
 pub use fault::check_fault;
 pub use request::Request;
-use watch::Watch;
+use shared::Shared;
 
 /// What makes one leaf different from another: `examples/wishes` is one. Its value holds its
 /// settings, and what it keeps.
@@ -102,15 +101,8 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     let address = port::addresses(&ports);
     let Settings { host, faults, handler } = settings;
     let shared = runtime::start(|| {
-        let shared = Arc::new(Shared {
-            handler: Box::new(move |request| handler.answer(request)),
-            host: format!(" ({host})").into(),
-            faults,
-            requests: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            shutdown: shutdown.clone(),
-            watch: Watch::start(),
-        });
+        let handler = Box::new(move |request: &Request| handler.answer(request));
+        let shared = Arc::new(Shared::new(handler, &host, faults, shutdown));
         for port in &ports {
             let accepting = CoopBudget::default();
             Connections { shared: shared.clone(), accepting }.start(port.share()?)?;
@@ -132,59 +124,6 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
-}
-
-/// What all connections share.
-struct Shared {
-    handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
-    /// ` (host)`: what follows a line.
-    host: Box<str>,
-    faults: Faults,
-    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
-    requests: AtomicU64,
-    /// Those of them that are not answered.
-    in_flight: AtomicUsize,
-    shutdown: Shutdown,
-    watch: Watch,
-}
-
-impl Shared {
-    /// The handler's answer, or what a fault makes of it.
-    fn ask(&self, request: &Request) -> Answer {
-        self.requests.fetch_add(1, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
-        let worker = thread();
-        let answer = (self.handler)(request);
-        // What is refused is no answer that a fault could spoil. And once the drain has begun
-        // nothing is held back: it would keep the drain from ending.
-        let spoilt = if answer.is_error() { None } else { self.faults.answer() };
-        if let Some(delay) = self.faults.delay()
-            && !answer.is_error()
-            && !self.shutdown.begun()
-        {
-            coroutine::sleep(delay);
-        }
-        if thread() != worker {
-            // From the thread of may's timers, where a wait ends, back to the worker's. To give
-            // way would not do: this one could be let go on before it has left its thread.
-            coroutine::yield_now();
-        }
-        self.in_flight.fetch_sub(1, Relaxed);
-        spoilt.unwrap_or(answer)
-    }
-
-    fn traffic(&self) -> Traffic {
-        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
-        Traffic { requests, in_flight }
-    }
-}
-
-/// Tells this thread from others: where it has a value of its own. Not inlined, for the compiler
-/// would take a function to stay on its thread.
-#[inline(never)]
-fn thread() -> usize {
-    thread_local!(static OWN: u8 = const { 0 });
-    OWN.with(|own| ptr::from_ref(own).addr())
 }
 
 /// What the library asks for a service. With a queue of connections, accepting never waits.
