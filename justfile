@@ -393,7 +393,7 @@ emulated: (_need 'qemu-aarch64-static' 'the package qemu-user-static') _docker
 
 # Hold the containers of `up` to what they promise: balance, faults, cost
 [group('CI'), no-exit-message]
-composed: (_need 'hey' 'https://github.com/rakyll/hey, or the package hey') _docker
+composed: _docker
     .ci/composed
 
 # Hold the recipes for Copilot to what they ask of it, by a stand-in
