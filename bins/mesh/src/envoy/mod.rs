@@ -15,13 +15,11 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `addresses` | who has which address |
-//! | `find` | where Envoy is |
 //! | `admin` | asks an Envoy what it has counted |
 //! | `folder` | the files the proxies of a mesh read |
 
 mod addresses;
 mod admin;
-mod find;
 mod folder;
 
 use std::io;
@@ -78,7 +76,7 @@ impl Envoy {
                         which only Linux has: use --proxy built-in";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        let executable = find::find(|name| std::env::var_os(name))
+        let executable = envoy_config::find(|name| std::env::var_os(name))
             .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
         let addresses: Vec<_> = Task::all(tasks).flat_map(addresses::all_of).collect();
         let mut ports = take_one_for_all(&addresses)?;
