@@ -149,6 +149,8 @@ up: build-images
         echo "up: 127.0.0.1:8080 is in use: end what listens there" >&2
         exit 1
     fi
+    # The Envoys are somebody else than whoever cloned this, with whatever umask.
+    chmod a+r compose/generated/*.json
     {{ compose }} up --detach --no-build
     # The first health check comes 2 s after a start.
     for _ in {1..150}; do
@@ -250,8 +252,9 @@ deploy *FLAGS: _copilot _docker
     # and every task replaced.
     built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
         ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/measure' ':!crates/needs-envoy')
+    sha256=$(command -v sha256sum || echo shasum -a 256) # macOS has the other
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
-        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)
+        LC_ALL=C sort -z | xargs -0 $sha256 | $sha256 | cut -c1-12)
     # The leaves first: a task's proxy knows the services that were there before it.
     copilot deploy --env test --init-wkld --tag $tag \
         {{ prepend('--name ', append('-service/1', leaves)) }} --name {{ edge }}-service/2 {{ FLAGS }}
@@ -265,6 +268,8 @@ scale N *FLAGS: _copilot && (deploy FLAGS)
 # Write the CloudFormation that Copilot would deploy into export/; FLAGS go to Copilot: --upload-assets
 [group('AWS, by Copilot'), no-exit-message]
 export *FLAGS: _copilot
+    # What `copilot app init` writes as well; but in a wrong account that would make an application.
+    [ -e copilot/.workspace ] || echo 'application: greeting-application' >copilot/.workspace
     copilot env package --name test --output-dir export {{ FLAGS }}
     for service in {{ services }}; do \
         copilot svc package --name $service-service --env test --output-dir export {{ FLAGS }}; \
@@ -275,8 +280,6 @@ export *FLAGS: _copilot
 [group('AWS, by Copilot'), no-exit-message]
 teardown: _copilot
     copilot app delete --name greeting-application
-    # Copilot deletes this file too, which belongs to the repository.
-    echo 'application: greeting-application' >copilot/.workspace
     @echo "left are the logs of Copilot's helper functions, log groups /aws/lambda/greeting-application-*"
 
 # Deploy on AWS as one CloudFormation stack, without Copilot: just stack-deploy Count=3
@@ -303,6 +306,11 @@ stack-back:
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-status:
     @cloudformation/stack status
+
+# Ask the stack what only an account can show; what changes it, only if you say so
+[group('AWS, by CloudFormation'), no-exit-message]
+stack-check:
+    @cloudformation/stack check
 
 # Delete the stack, its images and its logs (it asks first)
 [group('AWS, by CloudFormation'), no-exit-message]

@@ -1,8 +1,8 @@
 """What AWS refuses and moto takes: the refusals of .ci/moto, each with its source.
 
-`model` is what the API's own model says (botocore): fields, types, choices, ranges. The rest
-are rules between fields and between resources, which only its documentation has, or its
-users found out. .ci/refusals shows each refusing.
+They are those that need more than one document: parameters as they are given, other resources,
+what was there before. What is wrong with a template by itself is cfn-lint's to say, and
+crates/deploy/tests/deploy/cloudformation.rs's. .ci/refusals shows each refusing.
 """
 
 import re
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from moto.ec2.models import ec2_backends as ec2
 from moto.ecs.models import ecs_backends as ecs
 from moto.elbv2.models import elbv2_backends as elbv2
 from moto.servicediscovery.models import servicediscovery_backends as servicediscovery
@@ -63,6 +64,8 @@ def evaluate(expression, parameters):
     [(function, arguments)] = expression.items()
     if function == "Ref":
         return parameters[arguments]
+    if function == "Fn::Not":
+        return not evaluate(arguments[0], parameters)
     if function == "Fn::Equals":
         return evaluate(arguments[0], parameters) == evaluate(arguments[1], parameters)
     if function == "Fn::Contains":
@@ -86,111 +89,42 @@ def model(service, operation, properties, where):
 
 def convert(value, shape, where):
     if shape.type_name == "structure":
-        refuse(isinstance(value, dict), f"{where} is no object")
         names = {name.lower(): name for name in shape.members}
         known = {}
         for name, part in value.items():
             # CloudFormation has Family where ECS has family.
             refuse(name.lower() in names, f"{where}: Unknown parameter {name}")
-            known[names[name.lower()]] = (name, part)
-        for name in shape.required_members:
-            refuse(name in known, f"{where}: Missing required parameter {name}")
-        return {
-            name: convert(part, shape.members[name], f"{where}.{said}") for name, (said, part) in known.items()
-        }
+            member = names[name.lower()]
+            known[member] = convert(part, shape.members[member], f"{where}.{name}")
+        return known
     if shape.type_name == "list":
-        refuse(isinstance(value, list), f"{where} is no list")
-        in_range(len(value), shape, where)
-        return [convert(part, shape.member, f"{where}[{i}]") for i, part in enumerate(value)]
+        return [convert(part, shape.member, where) for part in value]
     if shape.type_name == "map":
-        return {str(name): convert(part, shape.value, f"{where}.{name}") for name, part in value.items()}
+        return {str(name): convert(part, shape.value, where) for name, part in value.items()}
     if shape.type_name == "boolean":
-        refuse(str(value).lower() in ("true", "false"), f"{where} is {value}; it has to be true or false")
         return str(value).lower() == "true"
-    if shape.type_name in ("integer", "long", "float", "double"):
-        kind = int if shape.type_name in ("integer", "long") else float
-        try:
-            number = kind(value)
-        except (TypeError, ValueError):
-            raise Refused(f"{where} is {value}; it has to be a number") from None
-        in_range(number, shape, where)
-        return number
-    if shape.type_name == "string":
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        refuse(not shape.enum or text in shape.enum, f"{where} is {text}; it has to be one of {shape.enum}")
-        return text
-    return value
-
-
-def in_range(number, shape, where):
-    low, high = shape.metadata.get("min", number), shape.metadata.get("max", number)
-    refuse(low <= number <= high, f"{where} is {number}; it has to be from {low} to {high}")
-
-
-def documented_keys(service, operation_shape, attributes, where):
-    """Keys of attributes are free text for the model; its documentation lists them."""
-    description = Loader().load_service_model(service, "service-2")
-    text = description["shapes"][operation_shape]["members"]["Key"]["documentation"]
-    for attribute in attributes:
-        refuse(
-            f"<code>{attribute['Key']}</code>" in text,
-            f"{where}: Load balancer attribute key '{attribute['Key']}' is not recognized",
-        )
+    if shape.type_name in ("integer", "long"):
+        return int(value)
+    if shape.type_name in ("float", "double"):
+        return float(value)
+    return str(value)
 
 
 # --- ECS ------------------------------------------------------------------------------
 
-# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
-FARGATE_MEMORY = {
-    "256": [512, 1024, 2048],
-    "512": range(1024, 4096 + 1, 1024),
-    "1024": range(2048, 8192 + 1, 1024),
-}
-# API_HealthCheck and API_ContainerRestartPolicy of ECS: their models have no ranges.
-HEALTH_CHECK = {"interval": (5, 300), "timeout": (2, 60), "retries": (1, 10), "startPeriod": (0, 300)}
-RESTART_PERIOD = (60, 1800)
-# API_ContainerDefinition: "for tasks that use Fargate, the max stop timeout value is 120".
-STOP_TIMEOUT = (0, 120)
-# API_PortMapping and API_ServiceConnectService: "lowercase letters, numbers, underscores (_),
-# and hyphens (-). The name can't start with a hyphen", "up to 64 characters".
-NAME = r"[a-z0-9_][a-z0-9_-]{0,63}"
+# The tasks that a new account may run at once, in CPU units: its quota of Fargate On-Demand is 6
+# vCPUs. None for an account that has more.
+QUOTA = None
+# What ECS ends a deployment with whose tasks do not start, for this reason or another.
+NO_TASKS = "Error occurred during operation 'ECS Deployment Circuit Breaker was triggered'."
 
 
-def task_definition(properties):
-    """What ECS takes of a task definition for Fargate."""
-    task = model("ecs", "RegisterTaskDefinition", properties, "TaskDefinition")
-    if "FARGATE" not in task.get("requiresCompatibilities", []):
-        return task
+def subnet(properties, account, region, own):
+    """What others' stacks broke on, by way of GetAZs: https://github.com/caktus/aws-web-stacks/issues/6"""
     refuse(
-        task.get("networkMode") == "awsvpc",
-        "Fargate only supports network mode 'awsvpc'.",
+        own is None or own.availability_zone == properties["AvailabilityZone"],
+        "CIDR Block must change if Availability Zone is changed and VPC ID is not changed",
     )
-    cpu, memory = task.get("cpu"), task.get("memory")
-    refuse(
-        int(memory or 0) in FARGATE_MEMORY.get(cpu, []),
-        f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory.",
-    )
-    names = [port.get("name") for container in task["containerDefinitions"] for port in container.get("portMappings", [])]
-    refuse(len(names) == len(set(names)), "Port mapping names must be unique within a task definition.")
-    for name in names:
-        refuse(re.fullmatch(NAME, name or ""), f"Invalid port mapping name {name}")
-    for container in task["containerDefinitions"]:
-        within(container.get("stopTimeout"), STOP_TIMEOUT, "stopTimeout")
-        for field, limits in HEALTH_CHECK.items():
-            within(container.get("healthCheck", {}).get(field), limits, f"healthCheck.{field}")
-        restart = container.get("restartPolicy", {})
-        within(restart.get("restartAttemptPeriod"), RESTART_PERIOD, "restartPolicy.restartAttemptPeriod")
-        # API_ContainerRestartPolicy: "a maximum of 50 container exit codes".
-        within(len(restart.get("ignoredExitCodes", [])), (0, 50), "restartPolicy.ignoredExitCodes")
-        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
-        if container.get("logConfiguration", {}).get("logDriver") == "awslogs":
-            refuse(task.get("executionRoleArn"), "Fargate requires task definition to have execution role ARN to support log driver awslogs.")
-    return task
-
-
-def within(number, limits, what):
-    low, high = limits
-    refuse(number is None or low <= number <= high, f"{what} is {number}; it has to be from {low} to {high}")
 
 
 def service(properties, account, region, own=None):
@@ -204,49 +138,33 @@ def service(properties, account, region, own=None):
     task = backend.describe_task_definition(wanted["taskDefinition"])
 
     capacity(wanted, cluster)
-    # API_CreateService: "required for task definitions that use the awsvpc network mode".
-    refuse(
-        task.network_mode != "awsvpc" or wanted.get("networkConfiguration"),
-        "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-    )
-    # API_AwsVpcConfiguration.
-    vpc = wanted.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
-    within(len(vpc.get("subnets", [])), (1, 16), "subnets")
-    within(len(vpc.get("securityGroups", [])), (0, 5), "securityGroups")
-    # API_CreateService, of enableECSManagedTags: "you must set the propagateTags request parameter".
-    refuse(
-        not wanted.get("enableECSManagedTags") or wanted.get("propagateTags", "NONE") != "NONE",
-        "When you use Amazon ECS managed tags, you must set the propagateTags request parameter",
-    )
+    places(wanted, task, backend, ec2[account][region], own)
     balanced(wanted, task, elbv2[account][region])
-    deployment(wanted.get("deploymentConfiguration", {}), wanted)
     connect(wanted, task, account, region, own)
     return wanted
 
 
+def places(wanted, task, backend, network, own):
+    """Where its tasks would be: in zones with Fargate for their architecture, within the quota."""
+    vpc = wanted["networkConfiguration"]["awsvpcConfiguration"]
+    zones = {network.get_subnet(each)._availability_zone.zone_id for each in vpc["subnets"]}
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-arm64.html
+    arm = (task.runtime_platform or {}).get("cpuArchitecture") == "ARM64"
+    refuse(not arm or "use1-az3" not in zones, NO_TASKS)
+    units = int(task.cpu) * int(wanted["desiredCount"])
+    for other in backend.services.values():
+        if other is not own:
+            units += int(backend.describe_task_definition(other.task_definition).cpu) * int(other.desired_count)
+    refuse(QUOTA is None or units <= QUOTA, NO_TASKS)
+
+
 def capacity(wanted, cluster):
-    """API_CapacityProviderStrategyItem, API_CreateService."""
-    strategy = wanted.get("capacityProviderStrategy", [])
-    refuse(
-        not strategy or "launchType" not in wanted,
-        "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-    )
-    within(len(strategy), (0, 20), "capacityProviderStrategy")
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-capacity-providers.html
-    for item in strategy:
+    for item in wanted.get("capacityProviderStrategy", []):
         refuse(
             item["capacityProvider"] in (cluster.capacity_providers or []),
             f"The specified capacity provider strategy cannot contain a capacity provider that is not associated with the cluster: {item['capacityProvider']}",
         )
-        within(item.get("weight"), (0, 1000), "weight")
-    refuse(
-        not strategy or any(item.get("weight", 0) or item.get("base", 0) for item in strategy),
-        "The capacity provider strategy must contain at least one capacity provider with a weight greater than 0.",
-    )
-    refuse(
-        sum(bool(item.get("base")) for item in strategy) <= 1,
-        "Only one capacity provider in a capacity provider strategy can have a base defined.",
-    )
 
 
 def balanced(wanted, task, backend):
@@ -273,58 +191,11 @@ def balanced(wanted, task, backend):
         )
 
 
-def deployment(wanted, service):
-    """API_DeploymentConfiguration, API_DeploymentLifecycleHook and their members."""
-    strategy = wanted.get("strategy", "ROLLING")
-    refuse(
-        strategy == "ROLLING" or "deploymentCircuitBreaker" not in wanted,
-        f"The deployment circuit breaker can only be used for rolling deployments, not with {strategy}",
-    )
-    for field, only in (("canaryConfiguration", "CANARY"), ("linearConfiguration", "LINEAR")):
-        refuse(field not in wanted or strategy == only, f"{field} is only valid when the strategy is {only}")
-    refuse(
-        strategy != "BLUE_GREEN" or "bakeTimeInMinutes" in wanted,
-        "bakeTimeInMinutes has to be provided with the strategy BLUE_GREEN",
-    )
-    within(wanted.get("bakeTimeInMinutes"), (0, 1440), "bakeTimeInMinutes")
-    canary = wanted.get("canaryConfiguration", {})
-    within(canary.get("canaryPercent"), (0.1, 100), "canaryPercent")
-    within(canary.get("canaryBakeTimeInMinutes"), (0, 1440), "canaryBakeTimeInMinutes")
-    # AWS::ECS::Service CanaryConfiguration: CloudFormation refuses more than 33 hours.
-    refuse(
-        wanted.get("bakeTimeInMinutes", 0) + canary.get("canaryBakeTimeInMinutes", 0) <= 33 * 60,
-        "The deployment takes more than 33 hours",
-    )
-    for hook in wanted.get("lifecycleHooks", []):
-        refuse(
-            hook.get("targetType") == "PAUSE" or ("hookTargetArn" in hook and "roleArn" in hook),
-            "A lifecycle hook that is no PAUSE needs a hookTargetArn and a roleArn",
-        )
-        refuse(hook.get("targetType") != "PAUSE" or "hookTargetArn" not in hook, "A PAUSE hook has no hookTargetArn")
-        # AWS::ECS::Service HookTimeoutConfig, in CloudFormation's schema.
-        within(hook.get("timeoutConfiguration", {}).get("timeoutInMinutes"), (1, 20160), "timeoutInMinutes")
-    # No source says that ECS refuses this one: no task could be replaced, for ever.
-    refuse(
-        wanted.get("minimumHealthyPercent", 100) < wanted.get("maximumPercent", 200),
-        "The maximumPercent has to be more than the minimumHealthyPercent, or no task can be replaced",
-    )
-    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/alb-resources-for-blue-green.html
-    for balancer in service.get("loadBalancers", []):
-        refuse(
-            strategy == "ROLLING" or "advancedConfiguration" in balancer,
-            f"{strategy} with a load balancer needs an advancedConfiguration: a second target group, rules and a role",
-        )
-
-
 def connect(wanted, task, account, region, own):
     """API_ServiceConnectConfiguration and its members."""
     wanted = wanted.get("serviceConnectConfiguration", {})
     if not wanted.get("enabled"):
         return
-    refuse(
-        "accessLogConfiguration" not in wanted or "logConfiguration" in wanted,
-        "To enable access logs, you must also specify a logConfiguration in the serviceConnectConfiguration",
-    )
     namespaces = servicediscovery[account][region]
     namespace = next((each for each in namespaces.namespaces.values() if wanted.get("namespace") in (each.arn, each.name)), None)
     refuse(namespace, f"namespace {wanted.get('namespace')} was not found")
@@ -340,17 +211,12 @@ def connect(wanted, task, account, region, own):
     for offer in wanted.get("services", []):
         refuse(offer["portName"] in ports, f"portName({offer['portName']}) does not refer to any named PortMapping in the task definition.")
         name = offer.get("discoveryName", offer["portName"])
-        refuse(re.fullmatch(NAME, name), f"Invalid discoveryName {name}")
         # "This must be unique within the Cloud Map namespace." The words are those that
         # users got: https://github.com/aws/copilot-cli/issues/4313, .../4659.
         refuse(name not in taken, f"CreateService error: SC service is already used by {namespace.arn}")
         taken.add(name)
-        # "The maximum number of client aliases that you can have in this list is 1", "you must
-        # provide at least one clientAlias with one port".
-        aliases = offer.get("clientAliases", [])
-        within(len(aliases), (1, 1), "clientAliases")
         # "Each name and port mapping must be unique within the namespace."
-        for alias in aliases:
+        for alias in offer.get("clientAliases", []):
             refuse(
                 not any(same(alias, name, *other) for other in used(others)),
                 f"The client alias {alias.get('dnsName', name)}:{alias['port']} is already used in {namespace.arn}",
@@ -378,36 +244,8 @@ def same(alias, name, other, other_name):
 def scalable_target(properties):
     """https://docs.aws.amazon.com/autoscaling/application/APIReference/API_RegisterScalableTarget.html"""
     target = model("application-autoscaling", "RegisterScalableTarget", properties, "ScalableTarget")
-    for field in ("MinCapacity", "MaxCapacity"):
-        refuse(field in target, f"{field} has to be given for a new target")
     refuse(
-        0 <= target["MinCapacity"] <= target["MaxCapacity"],
+        target["MinCapacity"] <= target["MaxCapacity"],
         "Maximum capacity cannot be less than minimum capacity",
     )
     return target
-
-
-def target_group(properties):
-    known = {name: value for name, value in properties.items() if name not in ("TargetGroupAttributes", "Targets")}
-    group = model("elbv2", "CreateTargetGroup", {"Name": "unnamed", **known}, "TargetGroup")
-    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
-    refuse(
-        group.get("HealthCheckTimeoutSeconds", 5) < group.get("HealthCheckIntervalSeconds", 30),
-        "Health check interval must be greater than the timeout.",
-    )
-    documented_keys("elbv2", "TargetGroupAttribute", properties.get("TargetGroupAttributes", []), "TargetGroup")
-
-
-def load_balancer(properties):
-    documented_keys("elbv2", "LoadBalancerAttribute", properties.get("LoadBalancerAttributes", []), "LoadBalancer")
-
-
-def listener(properties):
-    documented_keys("elbv2", "ListenerAttribute", properties.get("ListenerAttributes", []), "Listener")
-    known = {name: value for name, value in properties.items() if name != "ListenerAttributes"}
-    wanted = model("elbv2", "CreateListener", known, "Listener")
-    # API_CreateListener: a certificate for HTTPS and TLS, and for them alone.
-    refuse(
-        (wanted.get("Protocol") in ("HTTPS", "TLS")) == bool(wanted.get("Certificates")),
-        "A certificate must be specified for HTTPS listeners",
-    )

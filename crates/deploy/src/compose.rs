@@ -23,9 +23,25 @@ const TASKS: usize = 2;
 /// Where the Envoys' configuration is.
 const FOLDER: &str = "compose/generated";
 
+/// What an Envoy says.
+const QUIET: &str = "--log-level, warning, --component-log-level, \"main:error\"";
+
+/// Where the images come from.
+enum Images<'a> {
+    /// They are built here, and the Envoys read their configuration in the repository.
+    Built,
+    /// They are pulled, and the file is all that is needed.
+    Published { registry: &'a str, tag: &'a str },
+}
+
+/// A compose.yaml that only pulls: what a release has as a file.
+pub(crate) fn published(registry: &str, tag: &str) -> String {
+    compose(&Images::Published { registry, tag })
+}
+
 /// Path and content of the files.
 pub(crate) fn files() -> Vec<(String, String)> {
-    let mut files = vec![("compose.yaml".to_owned(), compose())];
+    let mut files = vec![("compose.yaml".to_owned(), compose(&Images::Built))];
     files.extend(
         proxies().into_iter().map(|proxy| {
             (format!("{FOLDER}/{}.json", proxy.name), format!("{:#}\n", proxy.json()))
@@ -70,13 +86,48 @@ fn leaf_addresses() -> impl Iterator<Item = (Service, Ipv4Addr)> {
     LEAVES.iter().zip(1..).map(|(leaf, last)| (*leaf, Ipv4Addr::new(127, 255, 0, last)))
 }
 
-fn compose() -> String {
-    let images = SERVICES.iter().map(image).collect::<String>();
+fn compose(from: &Images) -> String {
+    let images = SERVICES.iter().map(|service| image(service, from)).collect::<String>();
     let hosts = leaf_addresses().map(|(leaf, address)| format!("\"{}:{address}\"", leaf.dns_name));
     let numbers = || 1..=TASKS;
     let leaf_tasks = LEAVES.iter().flat_map(|leaf| numbers().map(|number| leaf.task(number)));
     let edge_tasks = numbers().map(|number| EDGE.task(number));
+    let built = matches!(from, Images::Built);
+    let where_built = |text: &'static str| if built { text } else { "" };
+    let head = match from {
+        Images::Built => "\
+# Written by `cargo run -p deploy`: change crates/deploy/src/compose.yaml instead.
+#
+# The whole application in containers, as it is on AWS: `just up`, or docker compose up.
+# With images that are published, it builds nothing:
+# REGISTRY=ghcr.io/OWNER/REPOSITORY TAG=1.0.0 PULL_POLICY=always docker compose up"
+            .to_owned(),
+        Images::Published { tag, .. } => format!(
+            "\
+# greeter {tag}, the whole application in containers: docker compose --file THIS-FILE up"
+        ),
+    };
     let mut text = include_str!("compose.yaml")
+        .replace("{head}", &head)
+        .replace("{where}", where_built(" What the Envoys do is in {folder}/."))
+        .replace(
+            "{policy}",
+            where_built(
+                "  # Never Docker Hub's image of this name, whoever owns it there.
+  pull_policy: ${PULL_POLICY:-build}
+",
+            ),
+        )
+        .replace("{path}", where_built("--config-path, /etc/envoy.json, "))
+        .replace(
+            "{to sidecars}",
+            where_built(
+                " LOAD_BALANCER=load-balancer-to-sidecars shows what it would cost if one did.",
+            ),
+        )
+        .replace("{leaf configuration}", &configuration(from, "leaf", "  "))
+        .replace("{edge configuration}", &configuration(from, EDGE.name, "  "))
+        .replace("{balancer configuration}", &configuration(from, "load-balancer", "    "))
         .replace("{images}", &images)
         .replace("{hosts}", &list(hosts))
         .replace("{leaf tasks}", &list(leaf_tasks))
@@ -97,16 +148,32 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-fn image(service: &Service) -> String {
+fn image(service: &Service, from: &Images) -> String {
     let name = service.name;
-    format!(
-        "x-{name}: &{name}
-  <<: *application
-  image: greeter/{name}
-  build: {{ context: ., args: {{ SERVICE: {name} }} }}
+    let image = match from {
+        Images::Built => format!(
+            "${{REGISTRY:-greeter}}/{name}:${{TAG:-latest}}
+  build: {{ context: ., args: {{ SERVICE: {name} }} }}"
+        ),
+        Images::Published { registry, tag } => format!("{registry}/{name}:{tag}"),
+    };
+    format!("x-{name}: &{name}\n  <<: *application\n  image: {image}\n\n")
+}
 
-"
-    )
+/// How an Envoy gets its configuration: in a file, which it may read under `SELinux` as well (`z`),
+/// or in its command.
+fn configuration(from: &Images, name: &str, indent: &str) -> String {
+    if let Images::Built = from {
+        let file = if name == "load-balancer" { "${LOAD_BALANCER:-load-balancer}" } else { name };
+        return format!(
+            "command: [{QUIET}]\n{indent}volumes: [\"./{FOLDER}/{file}.json:/etc/envoy.json:ro,z\"]"
+        );
+    }
+    let proxy = proxies().into_iter().find(|proxy| proxy.name == name);
+    let json = proxy.expect("one of proxies()").json().to_string();
+    // Compose replaces variables, and YAML ends a text at its quote.
+    let json = json.replace('$', "$$").replace('\'', "''");
+    format!("command: [{QUIET}, --config-yaml, '{json}']")
 }
 
 /// A task: its application and its sidecar, which owns their network.
@@ -134,6 +201,19 @@ fn task(service: &Service, number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_published_file_needs_nothing_else() {
+        let text = published("ghcr.io/owner/repository", "1.2.3");
+        for word in ["build", "./", "volumes", "{folder}", "${"] {
+            assert!(!text.contains(word), "it has {word}");
+        }
+        for service in SERVICES {
+            let image = format!("  image: ghcr.io/owner/repository/{}:1.2.3\n", service.name);
+            assert!(text.contains(&image), "it has no {image}");
+        }
+        assert_eq!(text.matches("--config-yaml").count(), 3);
+    }
 
     #[test]
     fn the_committed_files_are_these() {

@@ -46,6 +46,8 @@ impl Browser {
         let mut arguments = vec![
             "--headless",
             "--disable-gpu",
+            // A container's /dev/shm is too small for it.
+            "--disable-dev-shm-usage",
             "--disable-quic",
             "--no-first-run",
             "--disable-background-networking",

@@ -11,13 +11,14 @@ pub const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
 pub const JSON: &str = "Content-Type: application/json";
 
 /// One answer.
+#[must_use]
 #[derive(Debug)]
 pub struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     reason: &'static str,
     allow: Option<&'static str>,
     content_type: &'static str,
-    body: Cow<'static, str>,
+    pub(crate) body: Cow<'static, str>,
     /// Whether ` (host)` follows the body.
     host: bool,
 }
@@ -32,7 +33,6 @@ impl Answer {
     /// ```compile_fail
     /// leaf::Answer::new::<204>(leaf::TEXT, "");
     /// ```
-    #[must_use]
     pub fn new<const STATUS: u16>(
         content_type: &'static str,
         body: impl Into<Cow<'static, str>>,
@@ -48,25 +48,21 @@ impl Answer {
     }
 
     /// An answer in plain text.
-    #[must_use]
     pub fn text<const STATUS: u16>(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new::<STATUS>(TEXT, body)
     }
 
     /// 200 and `TEXT (host)`: the line that greeter puts into a greeting.
-    #[must_use]
     pub fn line(text: impl Into<Cow<'static, str>>) -> Self {
         Self { host: true, ..Self::text::<200>(text) }
     }
 
     /// To a method other than those of the header, such as `Allow: GET, HEAD`.
-    #[must_use]
     pub fn not_allowed(allow: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
         Self { allow: Some(allow), ..Self::text::<405>(body) }
     }
 
     /// To a method other than GET and HEAD.
-    #[must_use]
     pub fn get_only() -> Self {
         Self::not_allowed("Allow: GET, HEAD", "method not allowed: GET or HEAD")
     }
@@ -80,15 +76,6 @@ impl Answer {
     /// the body, so that is 0.
     pub(crate) fn without_body(self) -> Self {
         Self { body: "".into(), host: false, ..self }
-    }
-
-    pub(crate) const fn is_error(&self) -> bool {
-        self.status >= 400
-    }
-
-    /// Bytes of its body, but for ` (host)`.
-    pub(crate) fn len(&self) -> usize {
-        self.body.len()
     }
 
     /// Hands it to the library, which adds Server, Date and Content-Length. There are no headers

@@ -1,26 +1,26 @@
-//! One connection of a leaf: request for request, as the library hands them over.
+//! The connections of a leaf, request for request, and what they share.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
+use std::{io, ptr};
 
+use chassis::shutdown::{Shutdown, Traffic};
+use may::coroutine;
 use may_minihttp::{HttpService, Response};
 use net::runtime;
 
 use crate::answer::Answer;
-use crate::request::{self, Framing, Request, Whole};
-use crate::shared::Shared;
+use crate::fault::Faults;
+use crate::request::{Framing, Request, Whole};
 use crate::socket::Socket;
-use crate::watch::REQUEST_LIMIT;
+use crate::watch::{REQUEST_LIMIT, Watch};
 
 /// Bytes of answers after which others have their turn, and it is looked at whether the client
 /// has taken any since the last look. Where it has not, the answer is the last. So in one go a
 /// client is given twice that at most, and two answers: 260 KiB, for which the kernel has room.
 const BUDGET: usize = 64 * 1024;
-
-/// Bytes that an answer's head has at most.
-const HEAD: usize = 256;
+const HEAD: usize = 256; // of an answer, at most
 
 /// Requests behind the last one that are read before the client is dropped.
 const BEHIND: u32 = 1024;
@@ -61,12 +61,9 @@ impl Connection {
             Ok(framing) if framing.length == 0 => {
                 (self.answer(&Request::new(&request, Some(b""))), framing.last)
             }
-            Ok(framing) if framing.is_too_long() || framing.expects => {
-                let answer = if framing.is_too_long() {
-                    request::too_long()
-                } else {
-                    self.answer(&Request::new(&request, None))
-                };
+            Ok(framing) if framing.expects || framing.refuse().is_some() => {
+                let answer = framing.refuse();
+                let answer = answer.unwrap_or_else(|| self.answer(&Request::new(&request, None)));
                 // The reader takes what has come of it, and then finds the end: left where it is,
                 // the library would take it for a request.
                 self.socket.end_input();
@@ -107,9 +104,9 @@ impl Connection {
         if request.method() == "HEAD" { answer.without_body() } else { answer }
     }
 
-    /// Whether the client has been given what it may be in one go.
+    /// Whether the client has been given as much as it may be in one go.
     fn is_spent(&mut self, answer: &Answer) -> bool {
-        self.given += HEAD + answer.len();
+        self.given += HEAD + answer.body.len();
         if self.given < BUDGET {
             return false;
         }
@@ -146,8 +143,56 @@ impl HttpService for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.progress.is_some() {
-            self.shared.watch.remove(self.socket);
+        if let Some(progress) = &self.progress {
+            self.shared.watch.remove(progress);
         }
     }
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
+    /// ` (host)`: what follows a line.
+    pub(crate) host: Box<str>,
+    pub(crate) faults: Faults,
+    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
+    pub(crate) requests: AtomicU64,
+    /// Those of them that are not answered.
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) watch: Watch,
+}
+
+impl Shared {
+    /// The handler's answer, or what a fault makes of it.
+    fn ask(&self, request: &Request) -> Answer {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        let worker = thread();
+        let answer = (self.handler)(request);
+        // What is refused is no answer that a fault could spoil. And once the drain has begun
+        // nothing is held back: it would keep the drain from ending.
+        let is_fine = answer.status < 400;
+        let is_held = is_fine && !self.shutdown.begun();
+        self.faults.delay().filter(|_| is_held).into_iter().for_each(coroutine::sleep);
+        let spoilt = self.faults.answer().filter(|_| is_fine);
+        if thread() != worker {
+            // From the thread of may's timers, where a wait ends, back to the worker's.
+            coroutine::yield_now();
+        }
+        self.in_flight.fetch_sub(1, Relaxed);
+        spoilt.unwrap_or(answer)
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
+        Traffic { requests, in_flight }
+    }
+}
+
+/// Tells this thread from others. Not inlined: to the compiler a function stays on its thread.
+#[inline(never)]
+fn thread() -> usize {
+    thread_local!(static OWN: u8 = const { 0 });
+    OWN.with(|own| ptr::from_ref(own).addr())
 }

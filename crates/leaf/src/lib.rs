@@ -6,8 +6,7 @@
 //! told the number of its socket, and asked once a request. A leaf leaves reading and writing to
 //! it, and ends the input of a connection behind the last answer (`connection`). It guesses
 //! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
-//! watch (`watch`). `shared` is what all connections share, `scheduling` when the kernel lets it
-//! run, `fault` what it does wrong.
+//! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
 //!
 //! What the library does not allow is in docs/http.md, each row held by a test.
 
@@ -30,16 +29,15 @@ mod connection;
 mod fault;
 mod request;
 mod scheduling;
-mod shared;
 mod socket;
 mod watch;
 
 pub use answer::{Answer, JSON, TEXT};
-use connection::Connection;
+use connection::{Connection, Shared};
 use fault::Faults;
 pub use fault::check_fault;
 pub use request::Request;
-use shared::Shared;
+use watch::Watch;
 
 /// What makes one leaf different from another: `examples/wishes` is one. Its value holds its
 /// settings, and what it keeps.
@@ -67,17 +65,9 @@ pub trait Handler: Sized + Send + Sync + 'static {
 /// What can be set.
 #[derive(Debug)]
 pub struct Settings<H> {
-    /// Who answers say they come from.
     host: String,
     faults: Faults,
     handler: H,
-}
-
-impl<H: Handler> Settings<H> {
-    fn read(env: Env) -> Result<Self, Invalid> {
-        let (host, faults) = (settings::host(env)?, Faults::read(env)?);
-        Ok(Self { host, faults, handler: H::new(env)? })
-    }
 }
 
 /// The service that answers as the handler does, and on `/health`.
@@ -88,7 +78,10 @@ pub const fn service<H: Handler>() -> Service<Settings<H>> {
         version: H::VERSION,
         about: H::ABOUT,
         variables: || [H::VARIABLES, fault::HELP].concat(),
-        settings: Settings::read,
+        settings: |env| {
+            let (host, faults) = (settings::host(env)?, Faults::read(env)?);
+            Ok(Settings { host, faults, handler: H::new(env)? })
+        },
         run: run::<H>,
     }
 }
@@ -101,8 +94,15 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     let address = port::addresses(&ports);
     let Settings { host, faults, handler } = settings;
     let shared = runtime::start(|| {
-        let handler = Box::new(move |request: &Request| handler.answer(request));
-        let shared = Arc::new(Shared::new(handler, &host, faults, shutdown));
+        let shared = Arc::new(Shared {
+            handler: Box::new(move |request| handler.answer(request)),
+            host: format!(" ({host})").into(),
+            faults,
+            requests: 0.into(),
+            in_flight: 0.into(),
+            shutdown: shutdown.clone(),
+            watch: Watch::start(),
+        });
         for port in &ports {
             let accepting = CoopBudget::default();
             Connections { shared: shared.clone(), accepting }.start(port.share()?)?;

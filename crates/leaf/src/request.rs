@@ -65,7 +65,7 @@ pub(crate) struct Framing {
     /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body. While the
     /// library reads one it writes no answer.
     pub(crate) last: bool,
-    pub(crate) length: usize,
+    pub(crate) length: u64,
     /// The client holds a body back until it is told to send it (RFC 9110, section 10.1.1).
     pub(crate) expects: bool,
 }
@@ -90,20 +90,15 @@ impl Framing {
             }
         }
         let length = length.get().unwrap_or(0);
-        let is_1_0 = request.version() == 0;
-        let last = length > 0 || !options.keep_alive(is_1_0);
-        // The library has a usize for it as well, and panics past that.
-        let length = usize::try_from(length).map_err(|_| too_long())?;
+        let last = length > 0 || !options.keep_alive(request.version() == 0);
         Ok(Self { last, length, expects })
     }
 
-    pub(crate) fn is_too_long(&self) -> bool {
-        self.length as u64 > limits::BODY
+    /// The answer to a body that is too long.
+    pub(crate) fn refuse(&self) -> Option<Answer> {
+        let too_long = || Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT);
+        (self.length > limits::BODY).then(too_long)
     }
-}
-
-pub(crate) fn too_long() -> Answer {
-    Answer::with_reason(413, "Content Too Large", limits::BODY_TEXT)
 }
 
 /// A request with its body. The head is a copy: the library's is gone once it reads the body.
@@ -120,15 +115,16 @@ impl Whole {
         let copy = |header: &Header| (header.name.to_owned(), header.value.to_owned());
         let headers = request.headers().iter().map(copy).collect();
         let (method, target) = (request.method().to_owned(), request.path().to_owned());
-        let mut body = Vec::with_capacity(framing.length);
+        let length = usize::try_from(framing.length).ok()?;
+        let mut body = Vec::with_capacity(length);
         // Framing has made sure that body() does not panic. What it reads ends with the body.
-        let whole = request.body().read_to_end(&mut body).is_ok() && body.len() == framing.length;
+        let whole = request.body().read_to_end(&mut body).is_ok() && body.len() == length;
         whole.then_some(Self { method, target, headers, body })
     }
 
     pub(crate) fn ask(&self, handler: impl FnOnce(&Request) -> Answer) -> Answer {
-        let headers = self.headers.iter().map(|(name, value)| Header { name, value });
-        let headers: Vec<_> = headers.collect();
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| Header { name, value }).collect();
         let (method, target) = (&self.method, &self.target);
         handler(&Request { method, target, headers: &headers, body: Some(&self.body) })
     }

@@ -92,9 +92,3 @@ impl Socket {
         (told == 0 && length == size).then(|| words[WORDS - 1])
     }
 }
-
-impl PartialEq for Socket {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_raw_fd() == other.0.as_raw_fd()
-    }
-}

@@ -20,8 +20,8 @@ const MAX_CONNECTIONS: usize = 1024;
 /// that are refused.
 const OTHER_FILES: usize = 40;
 
-/// Connections over that for health checks, which ask one at a time: a leaf that is full is
-/// well, and ECS ends a task whose own check fails.
+/// Connections over that for health checks: a leaf that is full is well, and ECS ends a task
+/// whose own check fails.
 const CHECKS: usize = 4;
 
 /// How often the connections are looked at, while there are any: a head without an end brings
@@ -34,12 +34,11 @@ const MUCH_MEMORY: usize = 16 * 1024;
 /// How long a connection's first request may take, a body, and an answer.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be without a request: 6 minutes. Service Connect's proxy keeps
-/// an idle connection for five, and should be the one to close it.
+/// How long a connection may be without a request: Service Connect's proxy keeps an idle one for
+/// five minutes, and should be the one to close it.
 const IDLE_LIMIT: Duration = Duration::from_mins(6);
 
 /// KiB of memory, and for each connection besides, past which some are dropped while it grows.
-/// Heads without an end make it so, which nobody sees before they are whole.
 const MEMORY: usize = 16 * 1024;
 const MEMORY_EACH: usize = 96;
 
@@ -77,8 +76,7 @@ impl Watch {
                 if lock(&all).is_empty() {
                     coroutine::park();
                 }
-                // From here on it runs on the thread of may's timers, so that it has its turn
-                // whatever keeps the worker.
+                // Behind this it runs on the thread of may's timers, whatever keeps the worker.
                 coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
                 let before = std::mem::replace(&mut now, resident(statm.as_ref()));
                 let mut open = lock(&all);
@@ -92,8 +90,8 @@ impl Watch {
         Self { open, most, peak: AtomicUsize::new(0), watcher }
     }
 
-    /// Watches a connection, unless there are too many. What it returns is to be counted up
-    /// when a request begins and when it is answered.
+    /// Watches a connection, unless there are too many. The result is to be counted up when a
+    /// request begins and when it is answered.
     pub(crate) fn add(&self, socket: Socket) -> Option<Arc<AtomicU32>> {
         let mut open = lock(&self.open);
         if open.len() >= self.most && !(open.len() < self.most + CHECKS && socket.is_check()) {
@@ -108,14 +106,11 @@ impl Watch {
         Some(progress)
     }
 
-    /// The connection's file is about to be closed, and its buffers are freed. When three of four
-    /// connections have gone, what they took goes back to the system: the library has 68 KiB for
-    /// each, and the allocator would keep them.
-    pub(crate) fn remove(&self, socket: Socket) {
+    /// Its file is about to be closed. When three of four connections have gone, what they took
+    /// goes back to the system: 68 KiB each, which the allocator would keep.
+    pub(crate) fn remove(&self, progress: &Arc<AtomicU32>) {
         let mut open = lock(&self.open);
-        if let Some(place) = open.iter().position(|watched| watched.socket == socket) {
-            open.swap_remove(place);
-        }
+        open.retain(|watched| !Arc::ptr_eq(&watched.progress, progress));
         let (left, peak) = (open.len(), self.peak.load(Relaxed));
         drop(open);
         if peak > 1 && 4 * left <= peak {
@@ -126,7 +121,7 @@ impl Watch {
 }
 
 impl Watched {
-    /// `over`: the looks in a row that have found too much memory taken, and more each time.
+    /// `over`: the looks in a row that have found too much memory, and more each time.
     fn look(&mut self, over: u32) {
         let progress = self.progress.load(Relaxed);
         let moved = progress != self.seen;
@@ -135,19 +130,12 @@ impl Watched {
         }
         let in_work = progress % 2 == 1;
         let limit = if in_work || progress == 0 { REQUEST_LIMIT } else { IDLE_LIMIT };
-        // First those that send and send and do not get to the end of a request, then those
-        // between two requests, and at last all.
-        let is_suspect = match over {
-            0 => false,
-            1..=4 => !moved && self.socket.has_more(),
-            5..=8 => !moved && !in_work,
-            _ => true,
-        };
+        // First those that send and send and do not get to the end of a request.
+        let is_suspect = over > 0 && !moved && (over > 4 || self.socket.has_more());
         let is_late = self.since.elapsed() >= limit;
         if is_suspect || is_late && self.ended && in_work {
             self.socket.drop_client();
         } else if is_late {
-            // A request without its body is answered all the same.
             self.ended = true;
             self.socket.end_input();
         }
@@ -155,7 +143,7 @@ impl Watched {
 }
 
 /// Resident KiB, 0 where there is no /proc: field 2 of statm, in pages of 4 KiB. It allocates
-/// nothing: a thread that does has pages of its own, 24 KiB here.
+/// nothing: a thread that does has 24 KiB of its own.
 fn resident(statm: Option<&File>) -> usize {
     let mut text = [0; 128];
     let count = statm.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);

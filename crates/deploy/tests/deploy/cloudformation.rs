@@ -123,12 +123,14 @@ fn every_service_has_the_values_of_its_manifest() {
         for (path, value) in LIKE_COPILOT {
             template.expect(&format!("Resources.{}{path}", resource(service)), value);
         }
-        let image = template.text(&format!(
-            "Resources.{}Task.Properties.ContainerDefinitions.0.Image",
-            resource(service)
-        ));
-        let expected = format!("/greeter/{}:${{ImageTag}}", service.name);
-        assert!(image.ends_with(&expected), "{template}: an image is {image}, not ...{expected}");
+        // Published, or in the repositories of this stack's name.
+        let image = container(service, "Image");
+        template
+            .expect(&format!("{image}.0"), &format!("${{Images}}/{}:${{ImageTag}}", service.name));
+        let images = template.list(&format!("{image}.1.Images"));
+        let images: Vec<String> = images.iter().map(scalar).collect();
+        assert_eq!(images[..2], ["HasRegistry", "Registry"], "{template}: {}", service.name);
+        assert!(images[2].ends_with("/${AWS::StackName}"), "{template}: {}", images[2]);
 
         let platform = format!("linux/{}", template.text("Parameters.Architecture.Default"));
         manifest.expect("platform", &platform.to_lowercase());
@@ -348,16 +350,17 @@ fn each_service_scales_with_its_load_or_not_at_all() {
             "{policy}.TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.PredefinedMetricType"
         ));
         assert_eq!(metric, "ECSServiceAverageCPUUtilizationHighResolution");
-        let monitoring = service_property(service, "Monitoring");
-        template.expect(&format!("{monitoring}.0"), "Scales");
-        let measured = format!("{monitoring}.1.MetricConfigurations.0");
+        // Said in both cases: what an update leaves out may stay as it was.
+        let measured = service_property(service, "Monitoring.MetricConfigurations.0");
         template.expect(&format!("{measured}.MetricNames.0"), "CPUUtilization");
-        template.expect(&format!("{measured}.ResolutionSeconds"), "20");
+        let seconds = template.list(&format!("{measured}.ResolutionSeconds"));
+        let seconds: Vec<String> = seconds.iter().map(scalar).collect();
+        assert_eq!(seconds, ["Scales", "20", "60"], "{template}: {name}");
     }
 }
 
-/// Every kind of release has a strategy; a failed one is rolled back, by the circuit breaker
-/// where that is allowed, and by the alarm in any case.
+/// Every kind of release has a strategy; a failed one is rolled back, by the circuit breaker where
+/// no task starts, and by the alarm where greetings fail.
 #[test]
 fn every_release_can_be_rolled_back() {
     let template = Manifest::read(TEMPLATE);
@@ -370,17 +373,16 @@ fn every_release_can_be_rolled_back() {
         template.expect(&format!("{deployment}.Alarms.AlarmNames.0"), "Errors");
         template.expect(&format!("{deployment}.Alarms.Enable"), "true");
         template.expect(&format!("{deployment}.Alarms.Rollback"), "true");
-        let mut breaker = format!("{deployment}.DeploymentCircuitBreaker");
+        let breaker = format!("{deployment}.DeploymentCircuitBreaker");
         if service.kind == Kind::Edge {
             // With a load balancer the others need a second target group.
             template.expect(&format!("{deployment}.Strategy"), "ROLLING");
         } else {
-            template.expect(&format!("{breaker}.0"), "IsRolling");
-            template.expect(&format!("{breaker}.2"), "AWS::NoValue");
-            breaker += ".1";
             template.expect(&format!("{deployment}.BakeTimeInMinutes.0"), "IsRolling");
             template.expect(&format!("{deployment}.CanaryConfiguration.0"), "IsCanary");
+            // Without hooks there is a list of none: one left out may stay.
             template.expect(&format!("{deployment}.LifecycleHooks.0"), "IsBlueGreen");
+            assert!(template.list(&format!("{deployment}.LifecycleHooks.2")).is_empty());
             let alias = service_property(
                 service,
                 "ServiceConnectConfiguration.Services.0.ClientAliases.0.TestTrafficRules",
@@ -435,6 +437,57 @@ fn block(cidr: &str) -> (u32, u32) {
     let first = u32::from(address.parse::<Ipv4Addr>().expect("an address"));
     let bits: u32 = bits.parse().expect("a number of bits");
     (first, first + (u32::MAX >> bits))
+}
+
+/// A subnet cannot move to another zone, and the order of `GetAZs` is promised by nobody: the
+/// zones are parameters.
+#[test]
+fn the_zones_stay_as_they_were_chosen() {
+    let template = Manifest::read(TEMPLATE);
+    for letter in ["A", "B"] {
+        let subnet = format!("Resources.Subnet{letter}.Properties.AvailabilityZone");
+        template.expect(&subnet, &format!("Zone{letter}"));
+        assert!(template.find(&format!("Parameters.Zone{letter}.Default")).is_none());
+    }
+}
+
+/// What ECS wants of the fields of one resource, and no schema says: its API reference does.
+#[test]
+fn the_fields_of_a_service_go_together() {
+    let template = Manifest::read(TEMPLATE);
+    let within = |path: &str, least: u64, most: u64| {
+        let number = template.text(path).parse().unwrap_or_else(|_| panic!("{template}: {path}"));
+        assert!((least..=most).contains(&number), "{template}: {path} is {number}");
+    };
+    for shares in template.field("Mappings.Weights").as_hash().expect("a mapping").values() {
+        let weights = shares.as_hash().expect("two weights").values().map(scalar);
+        assert!(weights.into_iter().any(|weight| weight != "0"), "{template}: {shares:?}");
+    }
+    for service in SERVICES {
+        let property = |path: &str| service_property(service, path);
+        template.expect(&property("EnableECSManagedTags"), "true");
+        template.expect(&property("PropagateTags"), "SERVICE");
+        assert!(template.find(&property("LaunchType")).is_none(), "{template}: two of a kind");
+        template
+            .expect(&property("ServiceConnectConfiguration.LogConfiguration.LogDriver"), "awslogs");
+        within(&container(service, "StopTimeout"), 2, 120);
+        within(&container(service, "HealthCheck.Interval"), 5, 300);
+        within(&container(service, "HealthCheck.Timeout"), 2, 60);
+        within(&container(service, "RestartPolicy.RestartAttemptPeriod"), 60, 1800);
+        template.expect(&container(service, "LogConfiguration.LogDriver"), "awslogs");
+        let task = format!("Resources.{}Task.Properties", resource(service));
+        template.expect(&format!("{task}.ExecutionRoleArn"), "ExecutionRole.Arn");
+        if service.kind == Kind::Leaf {
+            let hook = property("DeploymentConfiguration.LifecycleHooks.1.0");
+            template.expect(&format!("{hook}.TargetType"), "PAUSE");
+            assert!(template.find(&format!("{hook}.HookTargetArn")).is_none(), "{template}");
+            // CloudFormation waits for 36 hours, and refuses a canary of more than 33.
+            within(&format!("{hook}.TimeoutConfiguration.TimeoutInMinutes"), 1, 30 * 60);
+            within(&property("DeploymentConfiguration.BakeTimeInMinutes.2"), 1, 16 * 60);
+            let canary = property("DeploymentConfiguration.CanaryConfiguration.1");
+            within(&format!("{canary}.CanaryBakeTimeInMinutes"), 1, 16 * 60);
+        }
+    }
 }
 
 /// A process that ended is started again, unless it will end again at once.

@@ -80,9 +80,14 @@ const KNOWN_FIELDS: [(&str, &str); 10] = [
 /// Sections whose fields are names of our own choosing.
 const FREE_SECTIONS: [&str; 3] = ["variables", "secrets", "image.build.args"];
 
+/// With a committed `.workspace` Copilot asks for no name, and looks for the application before
+/// it has made it.
 #[test]
-fn the_workspace_names_the_application() {
-    Manifest::read("copilot/.workspace").expect("application", APPLICATION);
+fn whose_workspace_it_is_is_said_by_copilot_and_not_committed() {
+    assert!(read(".gitignore").lines().any(|line| line == "/copilot/.workspace"));
+    for file in ["justfile", "docs/tutorial.md"] {
+        assert!(read(file).contains(APPLICATION), "{file} does not name {APPLICATION}");
+    }
 }
 
 #[test]
