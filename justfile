@@ -74,12 +74,12 @@ fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_ne
 # Measure the binaries in dist/ under attack, all of it (four minutes) or some: slow-heads, idle, ...
 [group('measure'), no-exit-message]
 overload *WHICH: _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench overload -- {{ WHICH }}
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p measure --bench overload -- {{ WHICH }}
 
 # Measure the binaries in dist/, and others beside them: just bench axum=DIR [--rounds=N]
 [group('measure'), no-exit-message]
 bench *OTHERS: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
-    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p greeter --bench figures -- {{ OTHERS }}
+    SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p measure --bench figures -- {{ OTHERS }}
 
 # Measure each build that a developer waits for; `cold` empties Docker's builder cache first
 [group('measure'), no-exit-message]
@@ -251,7 +251,7 @@ deploy *FLAGS: _copilot _docker
     # By what is built: a commit, or a change to a manifest, would be another image to Copilot,
     # and every task replaced.
     built=(.cargo Cargo.lock Cargo.toml Dockerfile {{ prepend('bins/', services) }} crates
-        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/needs-envoy')
+        ':!*/tests/*' ':!*/fuzz/*' ':!*/benches/*' ':!crates/deploy' ':!crates/envoy-config' ':!crates/harness' ':!crates/measure' ':!crates/needs-envoy')
     sha256=$(command -v sha256sum || echo shasum -a 256) # macOS has the other
     tag=$(git ls-files -z --cached --others --exclude-standard "${built[@]}" |
         LC_ALL=C sort -z | xargs -0 $sha256 | $sha256 | cut -c1-12)
@@ -401,7 +401,7 @@ emulated: (_need 'qemu-aarch64-static' 'the package qemu-user-static') _docker
 
 # Hold the containers of `up` to what they promise: balance, faults, cost
 [group('CI'), no-exit-message]
-composed: (_need 'hey' 'https://github.com/rakyll/hey, or the package hey') _docker
+composed: _docker
     .ci/composed
 
 # Hold the recipes for Copilot to what they ask of it, by a stand-in

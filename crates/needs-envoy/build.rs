@@ -1,14 +1,10 @@
 //! Finds out whether there is an Envoy, as the mesh does.
 
-#[path = "../../bins/mesh/src/envoy/find.rs"]
-mod find;
-
 use std::env;
 
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(has_envoy)");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../../bins/mesh/src/envoy/find.rs");
     println!("cargo:rerun-if-env-changed=ENVOY");
     println!("cargo:rerun-if-env-changed=PATH");
     for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
@@ -17,7 +13,7 @@ fn main() {
             println!("cargo:rerun-if-changed={}", folder.display());
         }
     }
-    if find::find(|name| env::var_os(name)).is_ok() {
+    if envoy_config::find(|name| env::var_os(name)).is_ok() {
         println!("cargo:rustc-cfg=has_envoy");
     }
 }

@@ -1,11 +1,8 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -19,6 +16,7 @@ use crate::load;
 use crate::misuse;
 use crate::output::Output;
 use crate::task::MAX_TASKS;
+use crate::value::whole;
 
 const DEFAULT_PORT: u16 = 8080;
 
@@ -177,31 +175,6 @@ fn check_options(matches: &ArgMatches, status: bool) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A parser of whole numbers in this range.
-pub(crate) fn whole<T>(
-    range: RangeInclusive<T>,
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: FromStr + Display + PartialOrd + Clone + Send + Sync + 'static,
-{
-    move |word| {
-        let number = word.parse().ok().filter(|number| range.contains(number));
-        number
-            .ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
-    }
-}
-
-/// The longest argument that is sent to a mesh, in bytes.
-const MAX_WORD: usize = 256;
-
-/// Parses an argument that is sent to a mesh.
-pub(crate) fn word(word: &str) -> Result<String, String> {
-    if word.len() > MAX_WORD {
-        return Err(format!("give {MAX_WORD} bytes at most"));
-    }
-    Ok(word.to_owned())
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(crate) struct Answered {
 }
 
 /// What a proxy balances, and so counts.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Counted {
     Requests,

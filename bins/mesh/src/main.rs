@@ -7,6 +7,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `arguments` | the command line |
+//! | `value` | ... the values in it |
 //! | `misuse` | ... and its errors |
 //! | `mesh` | the life of a mesh: its processes start, run and end |
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
@@ -16,9 +17,10 @@
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process runs, a task or an Envoy, and what its log reports |
 //! | `child` | the mesh's own binary as that process |
-//! | `engine` | the interface to the proxies |
-//! | `built_in` | ... implemented by the mesh's own proxies |
-//! | `envoy` | ... implemented by Envoys |
+//! | `engine` | the proxies, of one kind or the other: |
+//! | `built_in` | ... the mesh's own |
+//! | `envoy` | ... Envoys |
+//! | `registration` | how the proxies learn of a process |
 //! | `overview` | what runs where |
 //! | `event` | the events of a mesh |
 //! | `output` | ... as text or JSON |
@@ -51,16 +53,18 @@ mod output;
 mod overview;
 mod printer;
 mod program;
+mod registration;
 mod supervisor;
 mod task;
 mod terminal;
+mod value;
 mod within;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use arguments::{Action, Child, Options, Proxies};
+use arguments::{Action, Child, Options};
 use chassis::cli::raise_open_files_limit;
 use output::complain;
 
@@ -93,10 +97,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> io::Result<()> {
     raise_open_files_limit();
     envoy::remove_what_is_left();
-    match options.proxy {
-        Proxies::BuiltIn => mesh::run(options, built_in::BuiltIn::new).await,
-        Proxies::Envoy => mesh::run(options, envoy::Envoy::new).await,
-    }
+    mesh::run(options).await
 }
 
 fn say(words: Result<String, String>) -> ExitCode {

@@ -6,15 +6,16 @@ use std::time::Duration;
 use std::{fs, io};
 
 use async_signal::{Signal, Signals};
-use chassis::Port;
 use parking_lot::Mutex;
 use smol::channel::{self, Receiver};
 use smol::stream::StreamExt;
 use smol::{Timer, future};
 
-use crate::arguments::Options;
+use crate::arguments::{Options, Proxies};
+use crate::built_in::BuiltIn;
 use crate::control::Server;
 use crate::engine::Engine;
+use crate::envoy::Envoy;
 use crate::event::{Awaited, Event};
 use crate::loopback;
 use crate::orchestrator::Orchestrator;
@@ -30,10 +31,7 @@ const LONG: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// The engine or a process cannot start; mostly, the load balancer's port is in use.
-pub(crate) async fn run<E: Engine>(
-    options: Options,
-    start: impl FnOnce(Options, Port) -> io::Result<E>,
-) -> io::Result<()> {
+pub(crate) async fn run(options: Options) -> io::Result<()> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     if !ignores_hangup() {
@@ -48,7 +46,11 @@ pub(crate) async fn run<E: Engine>(
     let starter =
         Starter { own_binary: own_binary()?, events: sender, at_once, awaited: Arc::default() };
     let awaited = starter.awaited.clone();
-    let orchestrator = Orchestrator::new(start(options, front)?, address, starter);
+    let engine = match options.proxy {
+        Proxies::BuiltIn => Engine::BuiltIn(BuiltIn::new(front)?),
+        Proxies::Envoy => Engine::Envoy(Envoy::new(options.tasks, options.connect, front)?),
+    };
+    let orchestrator = Orchestrator::new(engine, address, starter);
     let control = Server::bind(address.port()).await?;
 
     let live = async {

@@ -16,17 +16,19 @@ use smol::channel::{self, Receiver, Sender};
 use smol::future;
 use smol::lock::MutexGuard;
 
-use crate::engine::{Engine, ProxyProcess, Register, front_name};
-use crate::event::{Answered, Event};
+use crate::engine::Engine;
+use crate::envoy::ProxyProcess;
+use crate::event::{Answered, Counted, Event};
 use crate::log_line;
 use crate::overview::{EnvoyOverview, Overview, ServiceOverview, TaskOverview};
 use crate::program::Program;
+use crate::registration::Register;
 use crate::supervisor::{Process, Starter, closed};
-use crate::task::{MAX_TASKS, Task, Traffic, Variables, not_possible};
+use crate::task::{MAX_TASKS, Task, Traffic, Variables, front_name, not_possible};
 
 /// Everything that runs.
-pub(crate) struct Orchestrator<E> {
-    engine: E,
+pub(crate) struct Orchestrator {
+    engine: Engine,
     /// The load balancer's address.
     front: SocketAddr,
     starter: Starter,
@@ -53,9 +55,9 @@ struct Running {
 /// The error of a change that is cancelled by the end of the mesh.
 const ENDS: &str = "the mesh ends";
 
-impl<E: Engine> Orchestrator<E> {
+impl Orchestrator {
     /// An orchestrator with no tasks yet.
-    pub(crate) fn new(engine: E, front: SocketAddr, starter: Starter) -> Arc<Self> {
+    pub(crate) fn new(engine: Engine, front: SocketAddr, starter: Starter) -> Arc<Self> {
         Arc::new(Self {
             engine,
             front,
@@ -77,7 +79,8 @@ impl<E: Engine> Orchestrator<E> {
     pub(crate) async fn start(self: &Arc<Self>, tasks: u8) -> Result<(), String> {
         let _changing = self.change().await?;
         self.add(Task::all(tasks), &Variables::default(), Traffic::Production).await?;
-        if let Some(ProxyProcess { name, program, register, .. }) = self.engine.load_balancer() {
+        if let Some(envoys) = self.engine.envoys() {
+            let ProxyProcess { name, program, register, .. } = envoys.load_balancer();
             let process = self.process(name.clone(), program, register);
             let is_up = process.is_up();
             *self.load_balancer.lock() = Some(process);
@@ -114,11 +117,10 @@ impl<E: Engine> Orchestrator<E> {
         let greeters = self.tasks_of(EDGE, Traffic::Production);
         let mut services = Vec::new();
         for &service in SERVICES {
-            let envoy = self.engine.load_balancer().filter(|_| service.kind == Kind::Edge);
-            let process = |running: &Option<Process>| running.as_ref().and_then(pid);
-            let envoy = envoy.map(|envoy| EnvoyOverview {
-                pid: process(&self.load_balancer.lock()),
-                admin: envoy.admin,
+            let envoys = self.engine.envoys().filter(|_| service.kind == Kind::Edge);
+            let envoy = envoys.map(|envoys| EnvoyOverview {
+                pid: self.load_balancer.lock().as_ref().and_then(pid),
+                admin: envoys.load_balancer().admin,
             });
             let mut tasks: Vec<_> = self
                 .tasks
@@ -144,14 +146,13 @@ impl<E: Engine> Orchestrator<E> {
     fn task_overview(&self, task: Task, running: &Running) -> TaskOverview {
         let place = running.application.place();
         let Variables { version, fault } = running.variables.clone();
-        let sidecar = self.engine.sidecar(task);
         TaskOverview {
             name: task.to_string(),
             address: place.map(|(address, _)| address),
             pid: place.map(|(_, pid)| pid),
-            envoy: sidecar.map(|sidecar| EnvoyOverview {
+            envoy: self.engine.envoys().map(|envoys| EnvoyOverview {
                 pid: running.sidecar.as_ref().and_then(pid),
-                admin: sidecar.admin,
+                admin: envoys.sidecar(task).admin,
             }),
             version,
             fault,
@@ -226,7 +227,11 @@ impl<E: Engine> Orchestrator<E> {
         service: Service,
         version: Option<String>,
     ) -> Result<String, String> {
-        self.engine.knows_test_traffic()?;
+        if self.engine.counted() == Counted::Connections {
+            return Err(
+                "with --connect tcp no proxy sees a header: start the mesh without it".into()
+            );
+        }
         let _changing = self.change().await?;
         self.is_not_released(service)?;
         let count = self.tasks_of(service, Traffic::Production).len();
@@ -392,7 +397,8 @@ impl<E: Engine> Orchestrator<E> {
             return Err(ENDS.to_owned());
         }
         self.is_up(&task.to_string(), is_up).await?;
-        if let Some(ProxyProcess { name, program, register, .. }) = self.engine.sidecar(task) {
+        if let Some(envoys) = self.engine.envoys() {
+            let ProxyProcess { name, program, register, .. } = envoys.sidecar(task);
             let mut sidecar = Some(self.process(name.clone(), program, register));
             let is_up = sidecar.as_ref().map(Process::is_up);
             if let Some(running) = self.tasks.lock().get_mut(&task) {

@@ -20,9 +20,9 @@ use smol::process::{Child, Command};
 use smol::stream::StreamExt;
 use smol::{Async, future};
 
-use crate::engine::{Register, Registration};
 use crate::event::{Awaited, Event};
 use crate::program::{Program, Report};
+use crate::registration::{Register, Registration};
 use crate::within::within;
 
 /// The first delay before a restart; each further death in a row doubles it.

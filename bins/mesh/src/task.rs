@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use application::{SERVICES, Service};
+use application::{Kind, SERVICES, Service};
 use chassis::settings::{self, Invalid};
 use leaf::check_fault;
 use serde::{Serialize, Serializer};
@@ -49,6 +49,14 @@ impl Task {
             let name = escape::word(name);
             format!("{name} is not a task: give a service and a number, as in name-1")
         })
+    }
+}
+
+/// What a service's callers have before its tasks, in words.
+pub(crate) fn front_name(service: Service) -> &'static str {
+    match service.kind {
+        Kind::Edge => "load balancer",
+        Kind::Leaf => service.dns_name,
     }
 }
 

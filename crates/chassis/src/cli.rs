@@ -11,8 +11,10 @@ use application::PORT;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::port::{self, Port};
 use crate::settings::{self, Env, Invalid};
-use crate::{Port, Shutdown, healthcheck, needs, port};
+use crate::shutdown::Shutdown;
+use crate::{healthcheck, needs};
 
 /// A service, as its library describes it for its `main`, the mesh and tests.
 #[derive(Debug)]

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn the_committed_files_are_these() {
         for (path, content) in files() {
-            let committed = std::fs::read_to_string(crate::repository().join(&path));
+            let committed = std::fs::read_to_string(crate::files::repository().join(&path));
             let committed = committed.unwrap_or_default();
             assert!(committed == content, "{path} is not as it is written: cargo run -p deploy");
         }

@@ -5,13 +5,12 @@
 //! |---|---|
 //! | `compose` | compose.yaml, and the configuration of its Envoys |
 //! | `new_service` | one more leaf, made after another |
+//! | `files` | the files of the repository |
 
 mod compose;
+mod files;
 mod new_service;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -22,7 +21,7 @@ usage: deploy                     write compose.yaml and the configuration of it
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => write(compose::files()),
+        [] => files::write(compose::files()),
         ["published", registry, tag] => {
             print!("{}", compose::published(registry, tag));
             Ok(())
@@ -40,21 +39,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes files of the repository, by path and content.
-fn write(files: Vec<(String, String)>) -> io::Result<()> {
-    for (path, content) in files {
-        let failed = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot write {path}: {error}"))
-        };
-        let full = repository().join(&path);
-        fs::create_dir_all(full.parent().unwrap_or(Path::new("."))).map_err(failed)?;
-        fs::write(full, content).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

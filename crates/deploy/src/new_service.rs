@@ -8,6 +8,8 @@ use std::process::Command;
 
 use application::{EDGE, LEAVES, port};
 
+use crate::files;
+
 /// The leaf it is made after, in its three spellings.
 const MODEL: [&str; 3] = ["greeting", "Greeting", "GREETING"];
 
@@ -57,7 +59,7 @@ const LONGEST: usize = 63 - "-service".len();
 pub(crate) fn make(name: &str) -> io::Result<()> {
     check(name)?;
     // What needs the new table is written by this program as it is then.
-    crate::write(files(name)?.into_iter().collect())
+    files::write(files(name)?.into_iter().collect())
         .and_then(|()| cargo(&["fmt", "--all"]))
         .and_then(|()| cargo(&["run", "--quiet", "--package", "deploy"]))
         .map_err(|e| io::Error::new(e.kind(), format!("{e}\ngit status shows what is written")))?;
@@ -140,7 +142,7 @@ fn rename(text: &str, name: &str) -> String {
 }
 
 fn read(path: &str) -> io::Result<String> {
-    fs::read_to_string(crate::repository().join(path))
+    fs::read_to_string(files::repository().join(path))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read {path}: {error}")))
 }
 
@@ -151,7 +153,7 @@ fn unknown(path: &str, text: &str) -> io::Error {
 }
 
 fn cargo(arguments: &[&str]) -> io::Result<()> {
-    let status = Command::new("cargo").args(arguments).current_dir(crate::repository()).status()?;
+    let status = Command::new("cargo").args(arguments).current_dir(files::repository()).status()?;
     let failed = || io::Error::other(format!("cargo {} failed: see above", arguments.join(" ")));
     status.success().then_some(()).ok_or_else(failed)
 }

@@ -1,6 +1,7 @@
 //! Envoy's configuration: every Envoy of the mesh, on this machine and in compose.yaml. Its
-//! numbers are those of [`policy`].
+//! numbers are those of [`policy`]. And [`find()`]: where Envoy is on this machine.
 
+mod find;
 pub mod policy;
 
 use std::net::SocketAddr;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use application::{EDGE, Service};
 use serde_json::{Value, json};
+
+pub use find::find;
 
 /// What Service Connect balances (an `appProtocol` of `http`, or none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,9 @@ use base64::prelude::BASE64_STANDARD;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
-use crate::{Client, PATIENCE, Process};
+use crate::client::Client;
+use crate::process::Process;
+use crate::wait::PATIENCE;
 
 /// A browser with its own profile, which ends with the test.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use crate::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// One connection.
 #[derive(Debug)]

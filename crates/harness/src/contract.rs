@@ -13,7 +13,7 @@
 
 use std::process::Command;
 
-use crate::service;
+use crate::process::service;
 
 mod end;
 mod fault;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use crate::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// A listening socket with a thread for each of its connections. It stays until the test's
 /// process ends.

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// A process that is killed when this is dropped.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Process {
             let text = String::from_utf8_lossy(&text[..length]).into_owned();
             text.lines().find(|line| line.ends_with('}')).map(started_at)
         };
-        crate::eventually("it does not start", || read().is_some());
+        crate::wait::eventually("it does not start", || read().is_some());
         let address = read().expect("it has been there");
         (process, address)
     }
@@ -225,7 +225,7 @@ impl Process {
     pub fn stopped<T>(&self, action: impl FnOnce() -> T) -> T {
         self.signal(Signal::SIGSTOP);
         let is_stopped = |(_, stat): (_, String)| fields(&stat).next() == Some("T");
-        crate::eventually("it does not stop", || self.of_threads("stat").all(is_stopped));
+        crate::wait::eventually("it does not stop", || self.of_threads("stat").all(is_stopped));
         let result = action();
         self.signal(Signal::SIGCONT);
         result

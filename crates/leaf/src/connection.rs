@@ -1,18 +1,20 @@
-//! One connection of a leaf: request for request, as the library hands them over.
+//! The connections of a leaf, request for request, and what they share.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
+use std::{io, ptr};
 
+use chassis::shutdown::{Shutdown, Traffic};
+use may::coroutine;
 use may_minihttp::{HttpService, Response};
 use net::runtime;
 
-use crate::Shared;
 use crate::answer::Answer;
+use crate::fault::Faults;
 use crate::request::{Framing, Request, Whole};
 use crate::socket::Socket;
-use crate::watch::REQUEST_LIMIT;
+use crate::watch::{REQUEST_LIMIT, Watch};
 
 /// Bytes of answers after which others have their turn, and it is looked at whether the client
 /// has taken any since the last look. Where it has not, the answer is the last. So in one go a
@@ -145,4 +147,52 @@ impl Drop for Connection {
             self.shared.watch.remove(progress);
         }
     }
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
+    /// ` (host)`: what follows a line.
+    pub(crate) host: Box<str>,
+    pub(crate) faults: Faults,
+    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
+    pub(crate) requests: AtomicU64,
+    /// Those of them that are not answered.
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) watch: Watch,
+}
+
+impl Shared {
+    /// The handler's answer, or what a fault makes of it.
+    fn ask(&self, request: &Request) -> Answer {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        let worker = thread();
+        let answer = (self.handler)(request);
+        // What is refused is no answer that a fault could spoil. And once the drain has begun
+        // nothing is held back: it would keep the drain from ending.
+        let is_fine = answer.status < 400;
+        let is_held = is_fine && !self.shutdown.begun();
+        self.faults.delay().filter(|_| is_held).into_iter().for_each(coroutine::sleep);
+        let spoilt = self.faults.answer().filter(|_| is_fine);
+        if thread() != worker {
+            // From the thread of may's timers, where a wait ends, back to the worker's.
+            coroutine::yield_now();
+        }
+        self.in_flight.fetch_sub(1, Relaxed);
+        spoilt.unwrap_or(answer)
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
+        Traffic { requests, in_flight }
+    }
+}
+
+/// Tells this thread from others. Not inlined: to the compiler a function stays on its thread.
+#[inline(never)]
+fn thread() -> usize {
+    thread_local!(static OWN: u8 = const { 0 });
+    OWN.with(|own| ptr::from_ref(own).addr())
 }

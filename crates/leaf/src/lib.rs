@@ -13,16 +13,13 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use chassis::log::Log;
 use chassis::settings::{self, Env, Invalid};
 use chassis::shutdown::{self, Shutdown, Traffic};
 use chassis::{Port, Service, port};
-use may::coroutine;
 use may_minihttp::HttpServiceFactory;
 use net::runtime::{self, CoopBudget};
 use nix::unistd::dup2_stderr;
@@ -36,7 +33,7 @@ mod socket;
 mod watch;
 
 pub use answer::{Answer, JSON, TEXT};
-use connection::Connection;
+use connection::{Connection, Shared};
 use fault::Faults;
 pub use fault::check_fault;
 pub use request::Request;
@@ -101,8 +98,8 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
             handler: Box::new(move |request| handler.answer(request)),
             host: format!(" ({host})").into(),
             faults,
-            requests: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
+            requests: 0.into(),
+            in_flight: 0.into(),
             shutdown: shutdown.clone(),
             watch: Watch::start(),
         });
@@ -127,53 +124,6 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
-}
-
-struct Shared {
-    handler: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
-    /// ` (host)`: what follows a line.
-    host: Box<str>,
-    faults: Faults,
-    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
-    requests: AtomicU64,
-    /// Those of them that are not answered.
-    in_flight: AtomicUsize,
-    shutdown: Shutdown,
-    watch: Watch,
-}
-
-impl Shared {
-    /// The handler's answer, or what a fault makes of it.
-    fn ask(&self, request: &Request) -> Answer {
-        self.requests.fetch_add(1, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
-        let worker = thread();
-        let answer = (self.handler)(request);
-        // What is refused is no answer that a fault could spoil. And once the drain has begun
-        // nothing is held back: it would keep the drain from ending.
-        let is_fine = answer.status < 400;
-        let is_held = is_fine && !self.shutdown.begun();
-        self.faults.delay().filter(|_| is_held).into_iter().for_each(coroutine::sleep);
-        let spoilt = self.faults.answer().filter(|_| is_fine);
-        if thread() != worker {
-            // From the thread of may's timers, where a wait ends, back to the worker's.
-            coroutine::yield_now();
-        }
-        self.in_flight.fetch_sub(1, Relaxed);
-        spoilt.unwrap_or(answer)
-    }
-
-    fn traffic(&self) -> Traffic {
-        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
-        Traffic { requests, in_flight }
-    }
-}
-
-/// Tells this thread from others. Not inlined: to the compiler a function stays on its thread.
-#[inline(never)]
-fn thread() -> usize {
-    thread_local!(static OWN: u8 = const { 0 });
-    OWN.with(|own| ptr::from_ref(own).addr())
 }
 
 /// What the library asks for a service. With a queue of connections, accepting never waits.

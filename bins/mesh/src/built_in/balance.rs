@@ -17,7 +17,6 @@ pub(super) struct Balance {
     service: Service,
     /// The service's place among all, from 0.
     place: u32,
-    /// Every task there ever was.
     targets: RwLock<Vec<Arc<Target>>>,
     turn: AtomicUsize,
 }
@@ -44,6 +43,12 @@ impl Balance {
         let target = Arc::new(Target::new(task));
         targets.push(target.clone());
         target
+    }
+
+    /// Forgets a task.
+    pub(super) fn remove(&self, task: Task) {
+        let mut targets = self.targets.write();
+        targets.retain(|target| target.task != task);
     }
 
     /// The task whose turn it is, and where it takes requests: another than those that failed,
@@ -193,6 +198,10 @@ mod tests {
         assert_eq!(who(Traffic::Test), [green.task].into(), "another process's end");
         green.down(address(green));
         assert_eq!(who(Traffic::Test), [blue.task].into());
+        green.up(address(green));
+        balance.remove(green.task);
+        assert_eq!(who(Traffic::Test), [blue.task].into(), "it has ended");
+        let green = &balance.target(green.task);
         green.up(address(green));
         green.assign(Traffic::Production);
         assert_eq!(who(Traffic::Production), [blue.task, green.task].into());

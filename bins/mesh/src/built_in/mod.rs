@@ -14,7 +14,7 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -23,11 +23,9 @@ use application::{EDGE, LEAVES, Service};
 use chassis::Port;
 use smol::Async;
 
-use crate::arguments::Options;
-use crate::engine::{Engine, ProxyProcess, Register, Registration, front_name};
-use crate::event::Counted;
 use crate::loopback;
-use crate::task::{Task, Traffic};
+use crate::registration::{Register, Registration};
+use crate::task::{Task, Traffic, front_name};
 use balance::Balance;
 use proxy::Proxy;
 use target::Target;
@@ -44,12 +42,51 @@ impl BuiltIn {
     /// # Errors
     ///
     /// A port cannot be had.
-    pub(crate) fn new(_: Options, front: Port) -> io::Result<Self> {
+    pub(crate) fn new(front: Port) -> io::Result<Self> {
         let mut proxies = BTreeMap::from([(EDGE, Running::start(EDGE, 0, front)?)]);
         for (place, &leaf) in (1..).zip(LEAVES) {
             proxies.insert(leaf, Running::start(leaf, place, loopback::port(0)?)?);
         }
         Ok(Self { proxies })
+    }
+
+    /// Which requests a task gets from now on; a new one is taken in.
+    pub(crate) fn assign(&self, task: Task, traffic: Traffic) {
+        self.target(task).assign(traffic);
+    }
+
+    /// Forgets a task that has ended.
+    pub(crate) fn remove(&self, task: Task) {
+        self.running(task.service).proxy.balance.remove(task);
+    }
+
+    /// Where a service's proxy takes requests.
+    pub(crate) fn front(&self, service: Service) -> SocketAddr {
+        self.running(service).address
+    }
+
+    /// What a task's supervisor calls.
+    pub(crate) fn register(&self, task: Task) -> Register {
+        let target = self.target(task);
+        Box::new(move |registration| match registration {
+            Registration::Up(address) => target.up(address),
+            Registration::Down(address) => target.down(address),
+        })
+    }
+
+    /// Has the load balancer say on every answer that it is the last on its connection.
+    pub(crate) fn close(&self) {
+        self.running(EDGE).proxy.close();
+    }
+
+    /// How often a task has answered since this was asked last.
+    pub(crate) fn answered(&self, task: Task) -> u64 {
+        self.target(task).answered.swap(0, Relaxed)
+    }
+
+    /// Whether its proxy sends a task no requests.
+    pub(crate) fn is_ejected(&self, task: Task) -> bool {
+        self.target(task).is_ejected(Instant::now())
     }
 
     fn target(&self, task: Task) -> Arc<Target> {
@@ -77,68 +114,5 @@ impl Running {
         let proxy = Arc::new(Proxy::new(front_name(service), service.dns_name, balance));
         let accepting = smol::spawn(proxy.clone().serve(listener));
         Ok(Self { proxy, address, _accepting: accepting })
-    }
-}
-
-impl Engine for BuiltIn {
-    fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
-        self.assign(task, traffic);
-        Ok(())
-    }
-
-    fn assign(&self, task: Task, traffic: Traffic) {
-        self.target(task).assign(traffic);
-    }
-
-    // It has no address any more, so it gets no requests.
-    fn remove(&self, _: Task) {}
-
-    fn address(&self, _: Task) -> IpAddr {
-        Ipv4Addr::LOCALHOST.into()
-    }
-
-    fn upstream(&self, _: Task, leaf: Service) -> SocketAddr {
-        self.running(leaf).address
-    }
-
-    fn front(&self, service: Service) -> Option<SocketAddr> {
-        Some(self.running(service).address)
-    }
-
-    fn register(&self, task: Task) -> Register {
-        let target = self.target(task);
-        Box::new(move |registration| match registration {
-            Registration::Up(address) => target.up(address),
-            Registration::Down(address) => target.down(address),
-        })
-    }
-
-    fn sidecar(&self, _: Task) -> Option<ProxyProcess> {
-        None
-    }
-
-    fn load_balancer(&self) -> Option<ProxyProcess> {
-        None
-    }
-
-    fn knows_test_traffic(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn close(&self) {
-        self.running(EDGE).proxy.close();
-    }
-
-    fn counted(&self) -> Counted {
-        Counted::Requests
-    }
-
-    async fn answered(&self, task: Task) -> Option<u64> {
-        Some(self.target(task).answered.swap(0, Relaxed))
-    }
-
-    async fn ejected_by(&self, task: Task, _: &[Task]) -> Vec<String> {
-        let proxy = front_name(task.service).to_owned();
-        self.target(task).is_ejected(Instant::now()).then_some(proxy).into_iter().collect()
     }
 }

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use smol::Async;
 use smol::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::HEARTBEAT;
-use super::request::Request;
+use super::request::{HEARTBEAT, Request};
 use super::sockets::Sockets;
 use crate::output::complain;
 use crate::within::within;

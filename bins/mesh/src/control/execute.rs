@@ -6,7 +6,6 @@ use application::{SERVICES, Service};
 use nix::sys::signal::Signal;
 
 use super::request::Request;
-use crate::engine::Engine;
 use crate::escape;
 use crate::orchestrator::Orchestrator;
 use crate::task::Task;
@@ -16,10 +15,7 @@ use crate::task::Task;
 /// # Errors
 ///
 /// It is not possible: one line with the reason and the remedy.
-pub(super) async fn execute<E: Engine>(
-    mesh: &Arc<Orchestrator<E>>,
-    request: Request,
-) -> Result<String, String> {
+pub(super) async fn execute(mesh: &Arc<Orchestrator>, request: Request) -> Result<String, String> {
     let done = match request {
         Request::Status { json: false } => return Ok(mesh.overview().await.lines().join("\n")),
         Request::Status { json: true } => {

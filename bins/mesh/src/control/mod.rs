@@ -1,7 +1,7 @@
 //! The control socket of a mesh, for commands from another terminal.
 //!
 //! A client sends one line, a [`Request`] in JSON, and gets one line back: `{"Ok":TEXT}` when it is
-//! done, or `{"Err":TEXT}`. Until then it gets empty lines, one at once and then every [`HEARTBEAT`],
+//! done, or `{"Err":TEXT}`. Until then it gets empty lines, one at once and then every [`HEARTBEAT`](request::HEARTBEAT),
 //! which tell a busy mesh from a suspended one.
 //!
 //! | module | what it is for |
@@ -17,11 +17,6 @@ mod execute;
 mod request;
 mod server;
 mod sockets;
-
-use std::time::Duration;
-
-/// How often a busy mesh tells its client that it is alive.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 pub(crate) use client::{front, send};
 pub(crate) use request::Request;

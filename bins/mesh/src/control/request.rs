@@ -1,9 +1,14 @@
 //! The commands that a running mesh takes.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::word;
+use crate::value::word;
+
+/// How often a busy mesh tells its client that it is alive.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
 use crate::escape;
 use crate::task::not_possible;
 

@@ -10,10 +10,9 @@ use std::time::Duration;
 use smol::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use smol::{Async, Timer, future};
 
-use super::HEARTBEAT;
 use super::execute::execute;
+use super::request::HEARTBEAT;
 use super::sockets::Sockets;
-use crate::engine::Engine;
 use crate::orchestrator::Orchestrator;
 use crate::within::within;
 
@@ -46,7 +45,7 @@ impl Server {
 
     /// Executes the clients' commands, until dropped. A command that has begun is finished even if
     /// its client disconnects.
-    pub(crate) async fn serve<T, E: Engine>(&self, mesh: &Arc<Orchestrator<E>>) -> T {
+    pub(crate) async fn serve<T>(&self, mesh: &Arc<Orchestrator>) -> T {
         let clients = Arc::new(());
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
@@ -72,10 +71,7 @@ impl Drop for Server {
     }
 }
 
-async fn handle<E: Engine>(
-    mut stream: &Async<UnixStream>,
-    mesh: &Arc<Orchestrator<E>>,
-) -> io::Result<()> {
+async fn handle(mut stream: &Async<UnixStream>, mesh: &Arc<Orchestrator>) -> io::Result<()> {
     let mut line = String::new();
     let mut lines = BufReader::new(stream.take(MAX_LINE));
     let answer = match in_time(lines.read_line(&mut line)).await {

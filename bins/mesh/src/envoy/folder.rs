@@ -23,10 +23,12 @@ use envoy_config::{APPLICATION, Bootstrap, endpoints, test_name};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::LOAD_BALANCER;
 use super::addresses::{TURNS, address_in_turn};
 use crate::folders::Place;
 use crate::task::{Task, Traffic};
+
+/// What the load balancer is called among the proxies.
+pub(super) const LOAD_BALANCER: &str = "load-balancer";
 
 /// What the names of such folders begin with.
 const PREFIX: &str = "mesh-envoys-";

@@ -15,13 +15,11 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `addresses` | who has which address |
-//! | `find` | where Envoy is |
 //! | `admin` | asks an Envoy what it has counted |
 //! | `folder` | the files the proxies of a mesh read |
 
 mod addresses;
 mod admin;
-mod find;
 mod folder;
 
 use std::io;
@@ -32,18 +30,26 @@ use std::sync::Arc;
 use application::{EDGE, Kind, Service};
 use chassis::Port;
 use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
+use parking_lot::Mutex;
 
-use crate::arguments::Options;
-use crate::engine::{Engine, ProxyProcess, Register, Registration};
 use crate::event::Counted;
 use crate::output::complain;
 use crate::program::Program;
+use crate::registration::{Register, Registration};
 use crate::task::{Task, Traffic};
 use addresses::{own_address, virtual_address};
-use folder::{Folder, Member};
-use parking_lot::Mutex;
+use folder::{Folder, LOAD_BALANCER, Member};
 
 pub(crate) use folder::remove_what_is_left;
+
+/// A process that passes requests on.
+pub(crate) struct ProxyProcess {
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) register: Register,
+    /// The Unix socket of its administration interface.
+    pub(crate) admin: PathBuf,
+}
 
 /// The proxies of a mesh.
 pub(crate) struct Envoy {
@@ -58,20 +64,20 @@ pub(crate) struct Envoy {
 }
 
 impl Envoy {
-    /// Takes the ports, the load balancer's being `front`, and writes the configuration.
+    /// Takes the ports for so many tasks of each service, the load balancer's being `front`, and
+    /// writes the configuration.
     ///
     /// # Errors
     ///
     /// There is no Envoy, a port cannot be had, or a file cannot be written.
-    pub(crate) fn new(options: Options, front: Port) -> io::Result<Self> {
+    pub(crate) fn new(tasks: u8, connect: Connect, front: Port) -> io::Result<Self> {
         if cfg!(not(target_os = "linux")) {
             let text = "--proxy envoy gives each task a loopback address of its own, as 127.0.1.1, \
                         which only Linux has: use --proxy built-in";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        let executable = find::find(|name| std::env::var_os(name))
+        let executable = envoy_config::find(|name| std::env::var_os(name))
             .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
-        let Options { tasks, connect, .. } = options;
         let addresses: Vec<_> = Task::all(tasks).flat_map(addresses::all_of).collect();
         let mut ports = take_one_for_all(&addresses)?;
         let port = ports[0].address().port();
@@ -84,6 +90,116 @@ impl Envoy {
         let envoy = Self { connect, executable, folder, front: front_address, port, ports };
         envoy.folder.configure(&envoy.bootstrap_of_load_balancer())?;
         Ok(envoy)
+    }
+
+    /// Takes a task's ports, and writes the configuration of its sidecar.
+    ///
+    /// # Errors
+    ///
+    /// A port cannot be had, or a file cannot be written.
+    pub(crate) fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
+        let mut ports = self.ports.lock();
+        for ip in addresses::all_of(task) {
+            // The first tasks' are taken from the start.
+            if !ports.iter().any(|port| port.address().ip() == ip) {
+                for port in Port::take(&[ip], self.port)? {
+                    port.share()?;
+                    ports.push(port);
+                }
+            }
+        }
+        self.folder.configure(&self.bootstrap_of_sidecar(task))?;
+        self.folder.change(task, |member| member.traffic = traffic)
+    }
+
+    /// Which requests a task gets from now on.
+    pub(crate) fn assign(&self, task: Task, traffic: Traffic) {
+        change(&self.folder, task, |member| member.traffic = traffic);
+    }
+
+    /// Gives back what `add` took, when the task and its sidecar have ended.
+    pub(crate) fn remove(&self, task: Task) {
+        let its: Vec<_> = addresses::all_of(task).collect();
+        self.ports.lock().retain(|port| !its.contains(&port.address().ip()));
+        if let Err(error) = self.folder.remove(task) {
+            complain(format!("the end of {task} is not told to Envoy: {error}"));
+        }
+    }
+
+    /// Where a task is to listen.
+    pub(crate) fn address(task: Task) -> IpAddr {
+        own_address(task)
+    }
+
+    /// Where a greeter's sidecar takes its requests for a leaf.
+    pub(crate) fn upstream(&self, greeter: Task, leaf: Service) -> SocketAddr {
+        SocketAddr::new(virtual_address(greeter, leaf), self.port)
+    }
+
+    /// Where the load balancer takes requests.
+    pub(crate) fn front(&self) -> SocketAddr {
+        self.front
+    }
+
+    /// What a task's supervisor calls.
+    pub(crate) fn register(&self, task: Task) -> Register {
+        let folder = self.folder.clone();
+        Box::new(move |registration| {
+            change(&folder, task, |member| match registration {
+                Registration::Up(address) => member.application = Some(address),
+                Registration::Down(address) => {
+                    member.application = member.application.filter(|current| *current != address);
+                }
+            });
+        })
+    }
+
+    /// A task's sidecar.
+    pub(crate) fn sidecar(&self, task: Task) -> ProxyProcess {
+        let folder = self.folder.clone();
+        let register = Box::new(move |registration| {
+            let is_up = matches!(registration, Registration::Up(_));
+            change(&folder, task, |member| member.sidecar_is_up = is_up);
+        });
+        let address = SocketAddr::new(own_address(task), self.port);
+        self.process(&task.to_string(), address, register)
+    }
+
+    /// The load balancer.
+    pub(crate) fn load_balancer(&self) -> ProxyProcess {
+        // It is asked at its own port, whatever becomes of it.
+        self.process(LOAD_BALANCER, self.front, Box::new(|_| {}))
+    }
+
+    /// What the sidecars count.
+    pub(crate) fn counted(&self) -> Counted {
+        match self.connect {
+            Connect::Http => Counted::Requests,
+            Connect::Tcp => Counted::Connections,
+        }
+    }
+
+    /// How often a task has answered; `None` if its sidecar is gone.
+    pub(crate) async fn answered(&self, task: Task) -> Option<u64> {
+        let admin = self.folder.admin(&task.to_string());
+        // A sidecar that does not answer is gone, with what it counted.
+        admin::counter(admin, envoy_config::answered(self.connect)).await.ok()
+    }
+
+    /// The load balancer, or those of the greeters' sidecars, that send a task no requests.
+    pub(crate) async fn ejected_by(&self, task: Task, greeters: &[Task]) -> Vec<String> {
+        let callers = match task.service.kind {
+            Kind::Edge => vec![LOAD_BALANCER.to_owned()],
+            Kind::Leaf => greeters.iter().map(Task::to_string).collect(),
+        };
+        let endpoint = self.folder.address(task);
+        let mut out = Vec::new();
+        for caller in callers {
+            if let Ok(true) = admin::is_out(self.folder.admin(&caller), endpoint).await {
+                out.push(caller);
+            }
+        }
+        out
     }
 
     fn bootstrap_of_load_balancer(&self) -> Bootstrap {
@@ -141,119 +257,9 @@ fn take_one_for_all(addresses: &[IpAddr]) -> io::Result<Vec<Port>> {
 
 const PORT_TRIES: usize = 16;
 
-/// What the load balancer is called among the proxies.
-const LOAD_BALANCER: &str = "load-balancer";
-
 /// Changes what the proxies know of a task. Who calls this has no use for an error.
 fn change(folder: &Folder, task: Task, change: impl FnOnce(&mut Member)) {
     if let Err(error) = folder.change(task, change) {
         complain(format!("{task} is not told to Envoy: {error}"));
-    }
-}
-
-impl Engine for Envoy {
-    fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
-        let mut ports = self.ports.lock();
-        for ip in addresses::all_of(task) {
-            // The first tasks' are taken from the start.
-            if !ports.iter().any(|port| port.address().ip() == ip) {
-                for port in Port::take(&[ip], self.port)? {
-                    port.share()?;
-                    ports.push(port);
-                }
-            }
-        }
-        self.folder.configure(&self.bootstrap_of_sidecar(task))?;
-        self.folder.change(task, |member| member.traffic = traffic)
-    }
-
-    fn assign(&self, task: Task, traffic: Traffic) {
-        change(&self.folder, task, |member| member.traffic = traffic);
-    }
-
-    fn remove(&self, task: Task) {
-        let its: Vec<_> = addresses::all_of(task).collect();
-        self.ports.lock().retain(|port| !its.contains(&port.address().ip()));
-        if let Err(error) = self.folder.remove(task) {
-            complain(format!("the end of {task} is not told to Envoy: {error}"));
-        }
-    }
-
-    fn address(&self, task: Task) -> IpAddr {
-        own_address(task)
-    }
-
-    fn upstream(&self, greeter: Task, leaf: Service) -> SocketAddr {
-        SocketAddr::new(virtual_address(greeter, leaf), self.port)
-    }
-
-    fn front(&self, service: Service) -> Option<SocketAddr> {
-        (service == EDGE).then_some(self.front)
-    }
-
-    fn register(&self, task: Task) -> Register {
-        let folder = self.folder.clone();
-        Box::new(move |registration| {
-            change(&folder, task, |member| match registration {
-                Registration::Up(address) => member.application = Some(address),
-                Registration::Down(address) => {
-                    member.application = member.application.filter(|current| *current != address);
-                }
-            });
-        })
-    }
-
-    fn sidecar(&self, task: Task) -> Option<ProxyProcess> {
-        let folder = self.folder.clone();
-        let register = Box::new(move |registration| {
-            let is_up = matches!(registration, Registration::Up(_));
-            change(&folder, task, |member| member.sidecar_is_up = is_up);
-        });
-        let address = SocketAddr::new(own_address(task), self.port);
-        Some(self.process(&task.to_string(), address, register))
-    }
-
-    fn load_balancer(&self) -> Option<ProxyProcess> {
-        Some(self.process(LOAD_BALANCER, self.front, Box::new(|_| {})))
-    }
-
-    fn knows_test_traffic(&self) -> Result<(), String> {
-        match self.connect {
-            Connect::Http => Ok(()),
-            Connect::Tcp => Err("with --connect tcp no proxy sees a header: start the mesh \
-                                 without it"
-                .to_owned()),
-        }
-    }
-
-    // Envoy's load balancer closes what its greeters close.
-    fn close(&self) {}
-
-    fn counted(&self) -> Counted {
-        match self.connect {
-            Connect::Http => Counted::Requests,
-            Connect::Tcp => Counted::Connections,
-        }
-    }
-
-    async fn answered(&self, task: Task) -> Option<u64> {
-        let admin = self.folder.admin(&task.to_string());
-        // A sidecar that does not answer is gone, with what it counted.
-        admin::counter(admin, envoy_config::answered(self.connect)).await.ok()
-    }
-
-    async fn ejected_by(&self, task: Task, greeters: &[Task]) -> Vec<String> {
-        let callers = match task.service.kind {
-            Kind::Edge => vec![LOAD_BALANCER.to_owned()],
-            Kind::Leaf => greeters.iter().map(Task::to_string).collect(),
-        };
-        let endpoint = self.folder.address(task);
-        let mut out = Vec::new();
-        for caller in callers {
-            if let Ok(true) = admin::is_out(self.folder.admin(&caller), endpoint).await {
-                out.push(caller);
-            }
-        }
-        out
     }
 }

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 use smol::stream::StreamExt as _;
 use smol::{Timer, future};
 
-use crate::arguments::whole;
 use crate::terminal;
+use crate::value::whole;
 use client::{Client, TIMEOUT, Target};
 use pace::Pace;
 use report::Report;

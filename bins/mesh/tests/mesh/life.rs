@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::running::{BUSY, Mesh, command, each, makers, with_both_engines};
+use crate::running::{BUSY, Mesh, command, command_of, each, makers, with_both_engines};
 
 with_both_engines! {
     a_mesh_whose_program_is_gone_goes_on,
@@ -79,9 +79,7 @@ fn a_mesh_whose_program_is_gone_goes_on(engine: &[&str]) {
     let folder = Folder::new(&format!("gone-{}", engine.len()));
     let program = folder.0.join("mesh");
     fs::copy(env!("CARGO_BIN_EXE_mesh"), &program).unwrap();
-    let mut of_copy = Command::new(&program);
-    // As `command` has it: the mesh is found by its control socket.
-    of_copy.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    let mut of_copy = command_of(&program);
     let mut mesh = Mesh::start_by(of_copy.args(["--port", "0", "--tasks", "1"]).args(engine));
     fs::remove_file(&program).unwrap();
     fs::write(&program, "another").unwrap();

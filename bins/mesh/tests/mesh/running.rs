@@ -193,7 +193,12 @@ fn pid(value: &Value) -> Pid {
 /// The binary, with a place for control sockets that is the tests' own: a mesh that is killed, as
 /// at the end of most tests, leaves its socket there.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_mesh")))
+}
+
+/// The same, of a copy of the binary.
+pub(crate) fn command_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::Binary;
-use crate::{Client, PATIENCE, Process, Traffic, get};
+use crate::client::{Client, Traffic, get};
+use crate::process::Process;
+use crate::wait::PATIENCE;
 
 impl Binary {
     /// SIGTERM or SIGINT: it goes on serving, says so, and ends with 0 once it is quiet.

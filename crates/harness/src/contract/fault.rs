@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use super::{Binary, HOST};
-use crate::process::started_at;
-use crate::{Client, Process, get, run};
+use crate::client::{Client, get};
+use crate::process::{Process, run, started_at};
 
 impl Binary {
     /// `FAULT` is off unless it is set, and a bad one ends the start.

@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use super::{Binary, HOST};
-use crate::process::fields;
-use crate::{Client, Process, get};
+use crate::client::{Client, get};
+use crate::process::{Process, fields};
 
 impl Binary {
     /// What a leaf answers, byte for byte; `is_word` knows its words.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::Binary;
-use crate::{Client, PATIENCE, Process, eventually, get, run, with_files};
+use crate::client::{Client, get};
+use crate::process::{Process, run, with_files};
+use crate::wait::{PATIENCE, eventually};
 
 impl Binary {
     /// What is answered in one go is bounded in bytes, for it all takes memory: 256 short answers

@@ -10,8 +10,9 @@ use std::process::{Output, Stdio};
 use nix::sys::signal::Signal;
 
 use super::Binary;
-use crate::process::{fill, nameless_file};
-use crate::{Process, Traffic, after, eventually, get, run};
+use crate::client::{Traffic, get};
+use crate::process::{Process, after, fill, nameless_file, run};
+use crate::wait::eventually;
 
 /// Makes an output that takes nothing.
 type Nowhere = fn() -> Stdio;
@@ -173,7 +174,7 @@ impl Binary {
     pub fn speaks_ipv6(&self) {
         let localhost = IpAddr::V6(Ipv6Addr::LOCALHOST);
         if let Err(error) = TcpListener::bind((localhost, 0)) {
-            return crate::say(&format!("{} is not asked over IPv6: {error}", self.name));
+            return crate::wait::say(&format!("{} is not asked over IPv6: {error}", self.name));
         }
         let (_process, address) = Process::serve(&mut self.command());
         assert_eq!(get(SocketAddr::new(localhost, address.port()), "/health"), (200, "ok".into()));

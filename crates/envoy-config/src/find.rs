@@ -1,4 +1,4 @@
-//! Where Envoy is. The build script of `crates/needs-envoy` has this module too.
+//! Where Envoy is on this machine.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 ///
 /// There is none: the message says how to get one.
-pub(crate) fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
+pub fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
     if let Some(named) = env("ENVOY").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(named);
         return if is_program(&path) {

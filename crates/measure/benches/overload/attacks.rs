@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use harness::{Client, Process, with_files};
 use nix::sys::signal::Signal;
 
-use crate::{Latencies, greet, greeter, open, open_files, raise_open_files, row};
+use crate::edge::{Latencies, REQUEST, greet, greeter};
+use crate::seen::{open, open_files, raise_open_files, row};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -179,8 +180,7 @@ pub(crate) fn a_log_that_nobody_reads() {
         Process::serve_unread(greeter(&[]).env(nowhere.0, nowhere.1));
     let (mut served, start) = (0, Instant::now());
     while start.elapsed() < Duration::from_secs(3) {
-        for (request, status) in [("no request\r\n", "400"), (REQUEST_TEXT, "502"), (HEALTH, "200")]
-        {
+        for (request, status) in [("no request\r\n", "400"), (REQUEST, "502"), (HEALTH, "200")] {
             assert_eq!(&Client::connect(address).send(request).answer()[9..12], status);
             served += 1;
         }
@@ -218,8 +218,6 @@ pub(crate) fn answers_that_nobody_reads() {
     assert_eq!(left, 0);
     drop(clients);
 }
-
-const REQUEST_TEXT: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// What all TCP sockets of this machine hold, in bytes.
 fn kernel_memory() -> u64 {

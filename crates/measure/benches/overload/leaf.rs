@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use harness::{Client, Process, get, service, with_files};
 use nix::sys::signal::Signal;
 
-use crate::{kib, memory, open, row};
+use crate::seen::{kib, memory, open, row};
 
 /// 2,000 heads that are none, while standard error is a pipe that nobody reads, or that
 /// nobody can read any more.
@@ -104,8 +103,7 @@ fn ask(client: &mut TcpStream) -> bool {
 
 /// The command that starts `name`; `greeting` is the same but for its words.
 fn name() -> Command {
-    let greeter = Path::new(env!("CARGO_BIN_EXE_greeter"));
-    let mut command = service(&greeter.with_file_name("name").to_string_lossy());
+    let mut command = service("name");
     command.env("HOSTNAME", "name-1");
     command
 }

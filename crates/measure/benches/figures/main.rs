@@ -29,18 +29,10 @@ const COLD_STARTS: usize = 20;
 const DISTURBED: f64 = 0.05;
 
 fn main() {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        return; // `cargo test --all-targets` comes by: this is no test
-    }
-    let Some(ours) = std::env::var_os("SERVICES").map(PathBuf::from) else {
-        // No failure: a plain `cargo bench` would stop here, without the other bench.
-        eprintln!("figures: left out, they are of the static binaries: just static, just bench");
-        return;
-    };
+    let Some((ours, arguments)) = measure::asked() else { return };
     let mut rounds = ROUNDS;
     let mut all = vec![Implementation::new("ours", ours, true)];
-    for argument in arguments.iter().filter(|argument| *argument != "--bench") {
+    for argument in &arguments {
         match argument.split_once('=') {
             Some(("--rounds", number)) => rounds = number.parse().expect("a number of rounds"),
             Some((label, folder)) => {
