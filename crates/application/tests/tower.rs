@@ -35,7 +35,7 @@ fn our_crates_use_each_other_as_the_tower_is_drawn() {
             expected.unwrap_or_else(|| panic!("{PAGE}: the tower has no row for {name}"));
         assert_eq!(
             floor, expected,
-            "{PAGE}: the row of {name}, left, is as Cargo.toml does not have it"
+            "{PAGE}: the row of {name}, right, is not as its Cargo.toml, left"
         );
     }
     assert_eq!(drawn.len(), built.len(), "{PAGE}: the tower has a row for what is no crate");
@@ -46,7 +46,7 @@ fn our_crates_use_each_other_as_the_tower_is_drawn() {
     }
 }
 
-/// What a change of the leaves' server, or of the coroutines, is built with.
+/// A change of one of these libraries builds its users anew, and what uses them.
 #[test]
 fn few_crates_know_the_libraries_that_the_services_run_on() {
     for (library, users) in [("may_minihttp", &["leaf"][..]), ("may", &["greeter", "leaf", "net"])]
