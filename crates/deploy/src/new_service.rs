@@ -129,9 +129,10 @@ fn repeat_lines(path: &str, text: &str, names: &[String; 3]) -> io::Result<Strin
 
 /// The table with the new leaf as the last: its line is at the end of the greeting.
 fn extend_table(names: &[String; 3]) -> io::Result<String> {
-    let edge = format!("    edge {} ", EDGE.name);
+    let edge = format!("    edge(\"{}\"", EDGE.name);
     let [name, _, variable] = names;
-    replace_once(TABLE, &read(TABLE)?, &edge, &format!("    leaf {name} {variable}_URL;\n{edge}"))
+    let leaf = format!("    leaf(\"{name}\", \"{name}-service\", \"{variable}_URL\"),\n");
+    replace_once(TABLE, &read(TABLE)?, &edge, &(leaf + &edge))
 }
 
 /// The template with the new leaf's resources before the edge's, and the edge told of it.
@@ -150,8 +151,8 @@ fn extend_stack(names: &[String; 3]) -> io::Result<String> {
     let told = |variable: &str, url: &str| {
         format!("            - Name: {variable}\n              Value: {url}\n")
     };
-    let known = told(last.variable, last.url);
-    let added = told(&format!("{variable}_URL"), &last.url.replace(last.name, name));
+    let known = told(last.variable, &last.url());
+    let added = told(&format!("{variable}_URL"), &last.url().replace(last.name, name));
     let new = replace_once(STACK, &new, &known, &(known.clone() + &added))?;
     let known = format!("{}Service]\n", capitalized(last.name));
     replace_once(STACK, &new, &known, &known.replace(']', &format!(", {resource}Service]")))
@@ -215,7 +216,8 @@ mod tests {
             let new = repeat_lines(path, text, &names).unwrap();
             assert_eq!(new.lines().count(), old + 1, "{path}");
         }
-        assert!(extend_table(&names).unwrap().contains("    leaf unheard UNHEARD_URL;\n    edge "));
+        let row = "    leaf(\"unheard\", \"unheard-service\", \"UNHEARD_URL\"),\n    edge(\"";
+        assert!(extend_table(&names).unwrap().contains(row));
         let stack = extend_stack(&names).unwrap();
         assert_eq!(stack.matches("- Name: UNHEARD_URL\n").count(), 1);
         assert_eq!(stack.matches("\n  UnheardService:\n").count(), 1);
