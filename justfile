@@ -7,8 +7,8 @@ set ignore-comments
 export DOCKER_BUILDKIT := "1"
 
 # The table of services, for the shell.
-leaves := `awk '$1 == "leaf" { print $2 }' crates/application/src/lib.rs | xargs`
-edge := `awk '$1 == "edge" { print $2 }' crates/application/src/lib.rs`
+leaves := `awk -F'"' '/^ *leaf\("/ { print $2 }' crates/application/src/lib.rs | xargs`
+edge := `awk -F'"' '/^ *edge\("/ { print $2 }' crates/application/src/lib.rs`
 services := leaves + " " + edge
 
 # The most bytes a shipped binary may have, on either architecture.

@@ -70,8 +70,9 @@ impl Settings {
 }
 
 fn leaf(env: Env, service: &Service) -> Result<Leaf, Invalid> {
-    let Service { name, variable, url: example, .. } = *service;
-    let value = required(env, variable, example)?;
+    let Service { name, variable, .. } = *service;
+    let example = service.url();
+    let value = required(env, variable, &example)?;
     let plain = |uri: &Uri| {
         uri.scheme_str() == Some("http")
             && uri.authority().is_some_and(|authority| {

@@ -1,6 +1,6 @@
 //! The table of services, which everything that lists the services reads: greeter,
 //! the mesh, what writes and checks the deployment files; and the justfile, whose `services` and
-//! `leaves` are the lines of [`SERVICES`] below, for the shell.
+//! `leaves` are the lines of [`SERVICES`] below that begin with the kind, for the shell.
 //!
 //! `just new-service NAME` adds a leaf.
 
@@ -24,8 +24,6 @@ pub struct Service {
     pub dns_name: &'static str,
     /// The variable that tells its callers where it is: `http://host[:port][/path]`.
     pub variable: &'static str,
-    /// What that variable is on AWS.
-    pub url: &'static str,
 }
 
 impl Service {
@@ -44,6 +42,12 @@ impl Service {
         }
     }
 
+    /// What its variable is on AWS.
+    #[must_use]
+    pub fn url(self) -> String {
+        format!("http://{}:{PORT}", self.dns_name)
+    }
+
     /// The name of one of its tasks, which are counted from 1: `name-2`.
     #[must_use]
     pub fn task(self, number: usize) -> String {
@@ -51,44 +55,27 @@ impl Service {
     }
 }
 
-/// [`PORT`] where a text is made from it.
-#[macro_export]
-macro_rules! port {
-    () => {
-        3000
-    };
-}
-
 /// The port of every service, where `PORT` does not say another: the tutorial's.
-pub const PORT: u16 = port!();
+pub const PORT: u16 = 3000;
 
-macro_rules! service {
-    ($kind:ident $name:ident $variable:ident) => {
-        Service {
-            name: stringify!($name),
-            kind: Kind::$kind,
-            dns_name: concat!(stringify!($name), "-service"),
-            variable: stringify!($variable),
-            url: concat!("http://", stringify!($name), "-service:", port!()),
-        }
-    };
+/// All of them: the leaves, in the order of the greeting, then the edge.
+pub const SERVICES: &[Service] = &[
+    leaf("greeting", "greeting-service", "GREETING_URL"),
+    leaf("name", "name-service", "NAME_URL"),
+    edge("greeter", "greeter-service", "GREETER_URL"),
+];
+
+/// The service that clients call.
+pub const EDGE: Service = *SERVICES.last().unwrap();
+/// The services that the edge calls.
+pub const LEAVES: &[Service] = SERVICES.split_last().unwrap().1;
+
+const fn leaf(name: &'static str, dns_name: &'static str, variable: &'static str) -> Service {
+    Service { kind: Kind::Leaf, name, dns_name, variable }
 }
 
-macro_rules! services {
-    ($(leaf $leaf:ident $leaf_variable:ident;)+ edge $edge:ident $edge_variable:ident;) => {
-        /// The services that the edge calls, in the order of its greeting.
-        pub const LEAVES: &[Service] = &[$(service!(Leaf $leaf $leaf_variable)),+];
-        /// The service that clients call.
-        pub const EDGE: Service = service!(Edge $edge $edge_variable);
-        /// All of them: the leaves, then the edge.
-        pub const SERVICES: &[Service] = &[$(service!(Leaf $leaf $leaf_variable)),+, EDGE];
-    };
-}
-
-services! {
-    leaf greeting GREETING_URL;
-    leaf name NAME_URL;
-    edge greeter GREETER_URL;
+const fn edge(name: &'static str, dns_name: &'static str, variable: &'static str) -> Service {
+    Service { kind: Kind::Edge, name, dns_name, variable }
 }
 
 #[cfg(test)]
@@ -100,12 +87,13 @@ mod tests {
         for service in SERVICES {
             let Service { name, .. } = service;
             assert_eq!(service.variable, format!("{}_URL", name.to_uppercase()));
-            assert_eq!(service.url, format!("http://{name}-service:{PORT}"));
+            assert_eq!(service.dns_name, format!("{name}-service"));
             assert_eq!(Service::find(name), Some(*service));
             let manifest = format!("{}/../../bins/{name}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
             assert!(std::path::Path::new(&manifest).exists(), "there is no bins/{name}");
         }
         assert_eq!(Service::find("cook"), None);
-        assert_eq!(SERVICES.split_last(), Some((&EDGE, LEAVES)));
+        assert_eq!(EDGE.kind, Kind::Edge);
+        assert!(LEAVES.iter().all(|leaf| leaf.kind == Kind::Leaf));
     }
 }

@@ -183,7 +183,7 @@ fn task(service: &Service, number: usize) -> String {
     let mut environment = format!("HOSTNAME: {task}, PORT: {APPLICATIONS}");
     for leaf in service.calls() {
         // Writing to a String cannot fail.
-        let _ = write!(environment, ", {}: \"{}\"", leaf.variable, leaf.url);
+        let _ = write!(environment, ", {}: \"{}\"", leaf.variable, leaf.url());
     }
     format!(
         "

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::process::Command;
 
-use application::{EDGE, LEAVES, port};
+use application::{EDGE, LEAVES, PORT};
 
 use crate::files;
 
@@ -26,25 +26,21 @@ const COPIED: [&str; 6] = [
 const STACK: &str = "cloudformation/greeter.yml";
 
 /// What lists the leaves, in the order of the table, and how it lists the model.
-const LISTS: [(&str, &str); 7] = [
-    ("Cargo.toml", "\ngreeting = { path = \"bins/greeting\" }"),
-    ("bins/mesh/Cargo.toml", "\ngreeting.workspace = true"),
-    ("bins/mesh/src/child.rs", "\n    greeting,"),
-    ("crates/application/src/lib.rs", "\n    leaf greeting GREETING_URL;"),
-    (
-        "copilot/greeter-service/manifest.yml",
-        concat!("\n  GREETING_URL: http://greeting-service:", port!()),
-    ),
-    (
-        STACK,
-        concat!(
-            "\n            - Name: GREETING_URL",
-            "\n              Value: http://greeting-service:",
-            port!(),
+fn lists() -> [(&'static str, String); 7] {
+    let url = format!("http://greeting-service:{PORT}");
+    [
+        ("Cargo.toml", "\ngreeting = { path = \"bins/greeting\" }".to_owned()),
+        ("bins/mesh/Cargo.toml", "\ngreeting.workspace = true".to_owned()),
+        ("bins/mesh/src/child.rs", "\n    greeting,".to_owned()),
+        (
+            "crates/application/src/lib.rs",
+            "\n    leaf(\"greeting\", \"greeting-service\", \"GREETING_URL\"),".to_owned(),
         ),
-    ),
-    (STACK, "\n      - GreetingService"),
-];
+        ("copilot/greeter-service/manifest.yml", format!("\n  GREETING_URL: {url}")),
+        (STACK, format!("\n            - Name: GREETING_URL\n              Value: {url}")),
+        (STACK, "\n      - GreetingService".to_owned()),
+    ]
+}
 
 /// The longest name: `NAME-service` is a label of the DNS, of 63 bytes at most (RFC 1035,
 /// section 2.3.4).
@@ -88,8 +84,8 @@ fn files(name: &str) -> io::Result<BTreeMap<String, String>> {
         Ok(())
     };
     let last = LEAVES[LEAVES.len() - 1].name; // there is the model, at least
-    for (path, listed) in LISTS {
-        insert(path, &rename(listed, last), &rename(listed, name), true)?;
+    for (path, listed) in lists() {
+        insert(path, &rename(&listed, last), &rename(&listed, name), true)?;
     }
     let heading = |name| format!("  # The {name} service: ");
     let stack = read(STACK)?;
@@ -186,8 +182,8 @@ mod tests {
     #[test]
     fn every_file_is_as_this_module_knows_it() {
         let files = files("unheard").unwrap();
-        for (path, listed) in LISTS {
-            assert!(files[path].contains(&rename(listed, "unheard")), "{path}");
+        for (path, listed) in lists() {
+            assert!(files[path].contains(&rename(&listed, "unheard")), "{path}");
         }
         assert_eq!(files[STACK].matches("\n  UnheardService:\n").count(), 1);
         for path in COPIED {

@@ -54,7 +54,7 @@ fn missing_settings() {
     let refused = run(&mut command);
     let missing = LEAVES
         .iter()
-        .map(|leaf| format!("{} is not set: set it, for example to {}", leaf.variable, leaf.url));
+        .map(|leaf| format!("{} is not set: set it, for example to {}", leaf.variable, leaf.url()));
     let line = format!("greeter: {}\n", missing.collect::<Vec<_>>().join("; "));
     assert_eq!((refused.code, refused.stderr), (Some(78), line));
 }

@@ -155,7 +155,7 @@ fn greeter_is_told_of_every_leaf() {
         .map(|variable| (scalar(&variable["Name"]), scalar(&variable["Value"])))
         .collect();
     let expected: Vec<_> =
-        LEAVES.iter().map(|leaf| (leaf.variable.to_owned(), leaf.url.to_owned())).collect();
+        LEAVES.iter().map(|leaf| (leaf.variable.to_owned(), leaf.url())).collect();
     assert_eq!(variables, expected, "{template}: greeter's environment");
 }
 
@@ -217,7 +217,7 @@ fn every_alias_that_is_called_has_a_service() {
             template.text(&format!("{alias}.DnsName")),
             template.text(&format!("{alias}.Port"))
         );
-        assert_eq!(leaf.url, url, "{template}: {}", leaf.variable);
+        assert_eq!(leaf.url(), url, "{template}: {}", leaf.variable);
 
         let port = container(leaf, "PortMappings.0.Name");
         template.expect_same(&format!("{offer}.PortName"), &port);

@@ -202,7 +202,7 @@ fn greeter_calls_every_leaf_where_it_listens() {
     let variables = Manifest::of(EDGE);
     let variables = variables.field("variables").as_hash().expect("variables");
     let found: BTreeMap<_, _> = variables.iter().map(|(k, v)| (scalar(k), scalar(v))).collect();
-    let expected = LEAVES.iter().map(|leaf| (leaf.variable.to_owned(), leaf.url.to_owned()));
+    let expected = LEAVES.iter().map(|leaf| (leaf.variable.to_owned(), leaf.url()));
     assert_eq!(found, expected.collect(), "greeter's variables");
 }
 
