@@ -123,7 +123,11 @@ pub(crate) fn serve(socket: Socket, clients: &Clients) {
 
 /// Answers 503 to a connection that is one too many.
 pub(crate) fn turn_away(socket: Socket, clients: &Clients) {
-    Connection::new(socket, clients).stop(Err(Stop::Refused(Reason::TooMany)));
+    let mut connection = Connection::new(socket, clients);
+    // A HEAD has no body. Whoever says nothing is told all the same.
+    connection.socket.set_deadline(limits::LINGER);
+    let _ = connection.input.fill(&connection.socket, http1::limits::HEAD);
+    connection.stop(Err(Stop::Refused(Reason::TooMany)));
 }
 
 struct Connection<'a> {
