@@ -122,7 +122,11 @@ pub(crate) fn serve(socket: Socket, clients: &Clients) {
 
 /// Answers 503 to a connection over the limit.
 pub(crate) fn reject(socket: Socket, clients: &Clients) {
-    Connection::new(socket, clients).stop(Err(Stop::Refused(Reason::TooMany)));
+    let mut connection = Connection::new(socket, clients);
+    // Read first: HEAD gets no body. A client that sends nothing is answered all the same.
+    connection.socket.set_deadline(limits::LINGER);
+    let _ = connection.input.fill(&connection.socket, http1::limits::HEAD);
+    connection.stop(Err(Stop::Refused(Reason::TooMany)));
 }
 
 struct Connection<'a> {

@@ -27,6 +27,12 @@ fn connections_over_the_limit_are_turned_away_until_one_ends() {
     let expected = answer("503 Service Unavailable", busy, "too many connections");
     assert_eq!(third.answer(), expected);
     third.expect_end();
+    // Nor has a HEAD a body here, although nothing else of the request is looked at.
+    let (head, _) = expected.split_once("\r\n\r\n").unwrap();
+    let mut asks = Client::connect(address);
+    asks.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(asks.head(), format!("{head}\r\n\r\n"));
+    asks.expect_end();
 
     let [first, _second] = open;
     drop(first);
