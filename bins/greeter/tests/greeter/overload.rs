@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, Read, Write};
-use std::net::Shutdown;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -297,4 +298,26 @@ fn random_bytes_do_no_harm() {
         let _ = client.try_send(&noise);
     }
     assert_eq!(greet(address), negotiated("200 OK", "", &GREETING));
+}
+
+/// The stack of one connection more is what the system refuses here, and the runtime panics.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_ends_it_says_where_it_was() {
+    if std::env::var_os("SERVICES_RUNNER").is_some() {
+        return; // the limit would be the runner's
+    }
+    let (said, writer) = std::io::pipe().unwrap();
+    let mut command = command();
+    let (process, address) = Process::serve(command.stderr(writer));
+    drop(command);
+    let pid = process.pid().to_string();
+    assert!(run(Command::new("prlimit").args(["--as=1", "--pid", &pid])).code == Some(0));
+    let mut said = BufReader::new(said).lines().map_while(Result::ok);
+    let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(address)).collect();
+    let line = said.find(|line| line.contains(" panicked at ")).expect("a word");
+    let (_, place) = line.split_once(".rs:").expect("a file");
+    let numbers: Vec<_> = place.trim_end_matches(':').split(':').map(str::parse::<u32>).collect();
+    assert!(matches!(numbers[..], [Ok(1..), Ok(1..)]), "{line}"); // a line, and a column
+    drop(clients);
 }
