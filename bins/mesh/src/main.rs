@@ -30,7 +30,7 @@
 //! | `printer` | ... printed by a thread of its own |
 //! | `folders` | where its sockets and files are |
 //! | `connection` | a connection for HTTP requests |
-//! | `timeout` | a future with a time limit |
+//! | `within` | a future with a time limit |
 //! | `loopback` | a port of 127.0.0.1 |
 
 mod arguments;

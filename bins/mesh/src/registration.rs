@@ -1,12 +1,12 @@
-//! What becomes of a process, as the proxies are told.
+//! How the proxies learn of a process.
 
 use std::net::SocketAddr;
 
-/// Told what becomes of a process.
+/// Called when a process begins to take requests, and when it stops.
 pub(crate) type Register = Box<dyn Fn(Registration) + Send + Sync>;
 
-/// A process takes requests at an address, or no longer does. Where a new process has taken the
-/// place of an old one, the old one's end changes nothing.
+/// A process takes requests at an address, or no longer does. Once a new process has replaced an old
+/// one, the end of the old one has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registration {
     Up(SocketAddr),

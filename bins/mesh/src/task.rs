@@ -52,7 +52,7 @@ impl Task {
     }
 }
 
-/// What a service's callers have before its tasks, in words.
+/// The name of the proxy in front of a service's tasks.
 pub(crate) fn front_name(service: Service) -> &'static str {
     match service.kind {
         Kind::Edge => "load balancer",

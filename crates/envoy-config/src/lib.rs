@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 pub use find::find;
 
-/// What Service Connect balances (an `appProtocol` of `http`, or none).
+/// Whether Service Connect balances requests (`appProtocol` `http`) or connections (none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connect {
     /// Requests.
@@ -22,32 +22,32 @@ pub enum Connect {
     Tcp,
 }
 
-/// What one Envoy starts with; Envoy's own word for it.
+/// The configuration that one Envoy starts with, which Envoy calls bootstrap.
 pub struct Bootstrap {
-    /// What this Envoy is called, and what its statistics say of it.
+    /// The name of this Envoy, also in its statistics.
     pub name: String,
-    /// The Unix socket of its administration interface, for its owner alone: it has the
-    /// statistics, and whoever reaches it can also stop this Envoy.
+    /// The Unix socket of its administration interface. Only its owner may access it, because it can
+    /// also stop this Envoy.
     pub admin: Option<PathBuf>,
-    /// What its sidecars balance.
+    /// Whether its sidecars balance requests or connections.
     pub connect: Connect,
-    /// The ways through it.
+    /// Its listeners.
     pub listeners: Vec<Listener>,
 }
 
-/// A way through a proxy: what comes in at an address goes to the endpoints.
+/// A listener: traffic to its addresses goes to the endpoints.
 pub struct Listener {
     role: Role,
-    /// One at least.
+    /// At least one.
     addresses: Vec<SocketAddr>,
     /// What the endpoints are together; also in the statistics' names.
     service: &'static str,
     endpoints: Endpoints,
-    /// Where test traffic goes, if it is told apart.
+    /// The endpoints for test traffic, if it is separate.
     test: Option<Endpoints>,
 }
 
-/// What a sidecar calls its task's application.
+/// The name of the task's application in its sidecar.
 pub const APPLICATION: &str = "application";
 
 /// The counter of what a sidecar's application has answered: requests, without health checks, or

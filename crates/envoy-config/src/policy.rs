@@ -1,6 +1,5 @@
-//! What Service Connect and the Application Load Balancer do with a request: how long they wait,
-//! when they try again, when they take a task out. Envoy is configured from these numbers, and
-//! the mesh's own proxies follow them.
+//! How Service Connect and the Application Load Balancer treat a request: timeouts, retries, ejection.
+//! Envoy is configured from these numbers, and the mesh's own proxies follow them.
 //!
 //! The values are those that AWS documents
 //! (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-concepts-deploy.html>);
@@ -11,28 +10,27 @@ use std::time::Duration;
 
 /// The longest a request may take in HTTP mode.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest a connection to a task may take to be there.
+/// The longest that connecting to a task may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection in HTTP mode ends after this long without a request.
 pub const IDLE_HTTP: Duration = Duration::from_mins(5);
 /// A connection in TCP mode ends after this long without a byte.
 pub const IDLE_TCP: Duration = Duration::from_hours(1);
 
-/// Tries after the first, each on another task if there is one: when a task cannot be connected
-/// to, when the connection breaks before the answer, and when the answer is [`RETRIED_STATUS`].
-/// The load balancer does not try again.
+/// Retries, each on another task if there is one: if connecting fails, if the connection breaks before
+/// the answer, and if the answer is [`RETRIED_STATUS`]. The load balancer does not retry.
 pub const RETRIES: u32 = 2;
-/// The status that is tried again: a task's sidecar says so when its application is gone.
+/// The status that is retried: a task's sidecar sends it when its application is gone.
 pub const RETRIED_STATUS: u16 = 503;
 
-/// A task is ejected (it gets no requests) after so many failures in a row: no answer, or a
-/// status of 500 and above. The load balancer ejects none: it has its health check.
+/// A task is ejected (it gets no requests) after this many failures in a row: no answer, or a status
+/// of 500 and above. The load balancer ejects none: it has its health check.
 pub const EJECT_AFTER: u32 = 5;
 /// The first ejection of a task lasts this long, the second twice as long, and so on.
 pub const EJECT_AT_LEAST: Duration = Duration::from_secs(30);
 /// No ejection is longer.
 pub const EJECT_AT_MOST: Duration = Duration::from_mins(5);
-/// How often Envoy looks whether an ejection is over.
+/// How often Envoy checks whether an ejection is over.
 pub(crate) const EJECT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The load balancer's connections end after this long without a byte.
@@ -41,10 +39,10 @@ pub const IDLE_LOAD_BALANCER: Duration = Duration::from_mins(1);
 pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest a health check may take.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// So many health checks in a row make a task healthy, or unhealthy.
+/// This many health checks in a row make a task healthy, or unhealthy.
 pub(crate) const HEALTH_THRESHOLD: u32 = 2;
 
-/// A request with this header, whatever its value, goes to the new tasks of a blue-green release,
-/// and only such a request does: the test traffic of Service Connect
+/// The header of Service Connect's test traffic: requests with it, whatever its value, go to the new
+/// tasks of a blue-green release, and no others do
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-connect-blue-green.html>).
 pub const TEST_HEADER: &str = "x-amzn-ecs-blue-green-test";

@@ -1,8 +1,8 @@
 //! HTTP/1.1 without I/O (RFC 9110 and RFC 9112): it reads messages from bytes, and writes them to
 //! bytes.
 //!
-//! It decides what a message is, and where it ends. What a message means is the service's
-//! business: the service chooses what to keep of a head, by a type of its own (see [`Request`]).
+//! It decides whether a message is valid, and where it ends. What a message means is up to the service,
+//! which chooses what to keep of a head by a type of its own (see [`Request`]).
 //!
 //! A message that comes in:
 //!
@@ -14,7 +14,7 @@
 //! | [`negotiate`] | what a client prefers (`Accept` and its like) |
 //! | [`reply`] | the answer to a call |
 //! | [`framing`] | where a message ends, and whether its connection stays open |
-//! | `body` | a body, to its end |
+//! | `body` | reading a body to its end |
 //! | `grammar` | tokens and lists |
 //!
 //! A message that goes out:

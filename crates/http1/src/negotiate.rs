@@ -1,7 +1,7 @@
-//! Which of several offers a client prefers (RFC 9110, sections 12.4 and 12.5).
+//! Content negotiation: which of several offers a client prefers (RFC 9110, sections 12.4 and 12.5).
 //!
-//! A member of a list that is malformed, or names what is not offered, is ignored. No request is
-//! refused for it.
+//! Malformed members of a list, and members that are not offered, are ignored. No request is refused
+//! for them.
 
 use std::cmp::Reverse;
 
@@ -12,7 +12,7 @@ use crate::grammar::split;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(pub &'static [&'static str]);
 
-/// What a client says about these offers.
+/// A client's preferences among these offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preferences<const N: usize> {
     offers: &'static [Offer; N],
@@ -29,7 +29,7 @@ struct Preference {
 }
 
 impl<const N: usize> Preferences<N> {
-    /// The client has said nothing yet.
+    /// No preferences yet.
     #[must_use]
     pub const fn of(offers: &'static [Offer; N]) -> Self {
         Self { offers, preferences: [Preference { specificity: 0, quality: 0 }; N] }

@@ -1,6 +1,5 @@
-//! The requests of one connection, one after the other. It is given what has come, and says what
-//! that is. A connection drives it, and so does the fuzzer (`fuzzing`): what is fuzzed is what
-//! ships.
+//! The requests of one connection, one after the other: an incremental parser. Connections and the
+//! fuzzer (`fuzzing`) use the same code, so what is fuzzed is what ships.
 
 use crate::body::Decoder;
 use crate::refusal::Refusal;
@@ -44,8 +43,8 @@ enum Reading<T> {
 /// What comes next.
 #[derive(Debug)]
 pub enum Next<T> {
-    /// More input is needed, for this part of a request. What was not used has to be given again,
-    /// with more behind it.
+    /// More input is needed, for this part of a request. Unused input has to be passed again,
+    /// with more after it.
     Input(Awaited),
     /// A head has been read, see [`Requests::head`]. Its body may still have to come.
     Head,
@@ -53,10 +52,10 @@ pub enum Next<T> {
     Request(Request<T>),
 }
 
-/// What the next input is part of.
+/// The part of a request that the next input belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// A request that has not begun.
+    /// A new request.
     Request,
     /// The rest of a head.
     Head,

@@ -1,4 +1,4 @@
-//! Whose turn it is among the tasks of a service, and who is out: as Service Connect does it.
+//! Round robin over the tasks of a service, and ejection, as in Service Connect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Balance {
         Self { service, place, targets: RwLock::default(), turn: AtomicUsize::new(0) }
     }
 
-    /// Tries that a request has. A load balancer does not try again.
+    /// How often a request is tried. A load balancer does not retry.
     pub(super) fn tries(&self) -> u32 {
         match self.service.kind {
             Kind::Edge => 1,
@@ -34,7 +34,7 @@ impl Balance {
         }
     }
 
-    /// A task as it is balanced; a new one is taken in.
+    /// The target of a task, which is added if it is new.
     pub(super) fn target(&self, task: Task) -> Arc<Target> {
         let mut targets = self.targets.write();
         if let Some(target) = targets.iter().find(|target| target.task == task) {
@@ -51,8 +51,8 @@ impl Balance {
         targets.retain(|target| target.task != task);
     }
 
-    /// The task whose turn it is, and where it takes requests: another than those that failed,
-    /// and not ejected, as far as there is one.
+    /// The next task and its address: not one that has failed this request or is ejected, if there is
+    /// another.
     pub(super) fn pick(
         &self,
         traffic: Traffic,
@@ -85,8 +85,7 @@ impl Balance {
         up
     }
 
-    /// Takes a task out if this was one failure in a row too many: one task at a time, or a
-    /// tenth of them.
+    /// Ejects a task after too many failures in a row: one task at a time, or a tenth of them.
     pub(super) fn failed(&self, target: &Target, address: SocketAddr) {
         let now = Instant::now();
         let too_many = target.failed(address);

@@ -1,12 +1,12 @@
-//! What a head loses and gets on its way from one connection to the next (RFC 9110,
-//! section 7.6; RFC 9112, section 3.2); no I/O.
+//! Rewrites heads between the client's connection and the target's (RFC 9110, section 7.6; RFC 9112,
+//! section 3.2); no I/O.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{StatusCode, Uri, Version};
 
-/// Headers that belong to one connection, also where `Connection` does not name them
-/// (RFC 9110, section 7.6.1), and `Trailer`: trailers are not passed on.
+/// Hop-by-hop headers, even if `Connection` does not name them (RFC 9110, section 7.6.1), and
+/// `Trailer`, because trailers are not passed on.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("proxy-connection"),
@@ -17,15 +17,14 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Why a request is not passed on.
+/// Why a request is refused.
 pub(super) type Refusal = (StatusCode, &'static str);
 
-/// Makes a request's head fit for a target. `host` is for the one that may come without:
-/// HTTP/1.0.
+/// Rewrites a request's head for a target. `host` is for HTTP/1.0 requests without Host.
 ///
 /// # Errors
 ///
-/// Whom it is for is not certain, or what its body is.
+/// Its host or the framing of its body is ambiguous.
 pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), Refusal> {
     let bad = |text| Err((StatusCode::BAD_REQUEST, text));
     let hosts = head.headers.get_all(header::HOST).iter().count();
@@ -36,12 +35,12 @@ pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), Refusa
     if !schemes.contains(&head.uri.scheme_str().map(str::to_ascii_lowercase).as_deref()) {
         return bad("a target that is neither http nor https");
     }
-    // hyper takes the chunks off a body, and would leave any other coding on it, unnamed.
+    // hyper decodes chunked, and would pass on any other coding without its header.
     let codings = head.headers.get_all(header::TRANSFER_ENCODING);
     if codings.iter().count() > 1 || !only(&head.headers, header::TRANSFER_ENCODING, "chunked") {
         return Err((StatusCode::NOT_IMPLEMENTED, "Transfer-Encoding other than chunked"));
     }
-    // Taken out first, in case that Connection names it.
+    // Removed first, in case Connection names it.
     let named = head.headers.remove(header::HOST);
     let host = match head.uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
@@ -54,9 +53,9 @@ pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), Refusa
         None => named.unwrap_or(HeaderValue::from_static(host)),
     };
     remove_hop_by_hop(&mut head.headers);
-    // The body is here in one piece; hyper says its length itself.
+    // The body is complete; hyper adds its length.
     head.headers.remove(header::CONTENT_LENGTH);
-    // hyper has said 100; another expectation is the target's to refuse.
+    // hyper has sent 100 Continue; other expectations are for the target to refuse.
     if only(&head.headers, header::EXPECT, "100-continue") {
         head.headers.remove(header::EXPECT);
     }
@@ -68,7 +67,7 @@ pub(super) fn pass_on(head: &mut Parts, host: &'static str) -> Result<(), Refusa
     Ok(())
 }
 
-/// Whether a header says this alone, in any case, wherever it is.
+/// Whether all lines of a header have only this value, in any case.
 fn only(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
     headers
         .get_all(name)
@@ -76,7 +75,7 @@ fn only(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
         .all(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
 
-/// Removes what belongs to one connection, what its `Connection` names too.
+/// Removes hop-by-hop headers, including those that `Connection` names.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let lists = headers.get_all(header::CONNECTION).iter();
     let options = lists.flat_map(|list| list.as_bytes().split(|&byte| byte == b','));

@@ -3,9 +3,9 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `proxy` | HTTP from clients to targets, balanced per request |
-//! | `balance` | whose turn it is, and who is out |
-//! | `head` | what a request's head loses and gets on its way; no I/O |
-//! | `target` | a task as a proxy sees it: an address, and connections kept open |
+//! | `balance` | round robin and ejection |
+//! | `head` | rewriting heads between connections; no I/O |
+//! | `target` | a task, as a proxy sees it: an address and pooled connections |
 
 mod balance;
 mod head;

@@ -26,7 +26,7 @@ use crate::within::within;
 
 /// The longest request body, in bytes: it is kept for the retries.
 const MAX_BODY: usize = 1024 * 1024;
-/// Rest after a failed accept: there are no files left until a connection ends.
+/// Pause after a failed accept: mostly the process is out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
 
 /// How long a client may take to send a body; as long as greeter gives it.
@@ -37,9 +37,9 @@ const SEND: Duration = Duration::from_secs(10);
 
 /// A proxy in front of a service.
 pub(super) struct Proxy {
-    /// What it is called where it says what went wrong.
+    /// Its name in error answers.
     name: &'static str,
-    /// The Host of a request that names none.
+    /// The Host of requests without one.
     host: &'static str,
     pub(super) balance: Balance,
     closing: AtomicBool,
@@ -57,7 +57,7 @@ impl Proxy {
                 smol::Timer::after(REST).await;
                 continue;
             };
-            // A queue that is never empty must not keep the others from their turn.
+            // Yields, because the accept queue may never be empty.
             smol::future::yield_now().await;
             let _ = stream.get_ref().set_nodelay(true);
             drop_if_deaf(stream.get_ref());
@@ -70,14 +70,14 @@ impl Proxy {
                 .timer(SmolTimer::new())
                 .serve_connection(FuturesIo::new(stream), service);
             smol::spawn(async {
-                // It fails when the client hangs up or speaks no HTTP: its own business.
+                // Fails if the client disconnects or does not speak HTTP.
                 let _ = connection.await;
             })
             .detach();
         }
     }
 
-    /// Says on every answer from now on that it is the last on its connection.
+    /// From now on, every answer closes its connection.
     pub(super) fn close(&self) {
         self.closing.store(true, Relaxed);
     }
@@ -100,7 +100,7 @@ impl Proxy {
         answer
     }
 
-    /// The whole request as it is passed on, or else what its client is told.
+    /// The complete request to pass on, or the error answer for the client.
     async fn receive(
         &self,
         request: Request<Incoming>,
@@ -150,9 +150,8 @@ impl Proxy {
     }
 }
 
-/// Reads a body, whole. One that is too long is read too, and thrown away: were its
-/// connection closed with input unread, that would reset it, and the client could lose
-/// the answer.
+/// Reads a whole body. One that is too long is read too, and discarded: closing its connection with
+/// unread input would reset it, and the client could lose the answer.
 async fn read(mut body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
     let (mut kept, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
@@ -170,14 +169,14 @@ async fn read(mut body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
     }
 }
 
-/// Has the kernel end the connection of a client that does not read what is written: hyper
-/// would wait for ever.
+/// Lets the kernel reset the connection of a client that does not read its answers: hyper would wait
+/// forever.
 fn drop_if_deaf(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     {
         use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
         let limit = u32::try_from(SEND.as_millis()).unwrap_or(u32::MAX);
-        // Fails for what is no TCP socket.
+        // Fails only for sockets that are not TCP.
         let _ = setsockopt(stream, TcpUserTimeout, &limit);
     }
 }

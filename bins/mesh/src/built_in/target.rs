@@ -1,4 +1,4 @@
-//! A task as a proxy sees it: an address, and connections kept open.
+//! A task, as a proxy sees it: an address and pooled connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,18 +36,18 @@ pub(super) struct Target {
 struct State {
     /// Which requests it gets.
     traffic: Traffic,
-    /// Where it takes requests; `None` while it is down or draining.
+    /// Its address; `None` while it is down or draining.
     address: Option<SocketAddr>,
-    /// Connections without a request on them, and since when.
+    /// Idle connections, and since when.
     idle: Vec<(Instant, Connection)>,
-    /// Failures since the last answer that was none.
+    /// Failures in a row.
     failures: u32,
-    /// How often it was ejected, and until when it is.
+    /// How often it was ejected, and until when.
     ejections: u32,
     ejected_until: Option<Instant>,
 }
 
-/// The task cannot be connected to, or the connection broke before the answer was there.
+/// The connection failed, or broke before the answer was complete.
 pub(super) struct NoAnswer;
 
 impl Target {
@@ -64,19 +64,18 @@ impl Target {
         self.state.lock().traffic
     }
 
-    /// Where it takes requests, while it does.
+    /// Its address, while it takes requests.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.state.lock().address
     }
 
-    /// A process listens. What was held against the last one is forgotten.
+    /// A new process listens. The failures of the last one do not count any more.
     pub(super) fn up(&self, address: SocketAddr) {
         let mut state = self.state.lock();
         *state = State { traffic: state.traffic, address: Some(address), ..State::default() };
     }
 
-    /// The process there drains or is gone: no new requests for it. Those on their way are not
-    /// touched.
+    /// The process there drains or has ended: it gets no new requests. Requests in flight continue.
     pub(super) fn down(&self, address: SocketAddr) {
         let mut state = self.state.lock();
         if state.address == Some(address) {
@@ -84,7 +83,7 @@ impl Target {
         }
     }
 
-    /// The process at this address answered as it should.
+    /// The process at this address answered without a failure.
     pub(super) fn succeeded(&self, address: SocketAddr) {
         let mut state = self.state.lock();
         if state.address == Some(address) {
@@ -92,8 +91,8 @@ impl Target {
         }
     }
 
-    /// The process at this address failed: whether so often in a row that it is to be ejected. One
-    /// that drains fails for itself, and not for the new one in its place.
+    /// The process at this address failed; returns whether it is to be ejected. Failures of an old
+    /// process that drains do not count against the new one.
     pub(super) fn failed(&self, address: SocketAddr) -> bool {
         let mut state = self.state.lock();
         if state.address != Some(address) {
@@ -107,7 +106,7 @@ impl Target {
         too_often
     }
 
-    /// Ejects it, for longer each time.
+    /// Ejects it, each time for longer.
     pub(super) fn eject(&self, now: Instant) {
         let mut state = self.state.lock();
         state.ejections += 1;
@@ -133,12 +132,12 @@ impl Target {
         let exchanged = exchange(&mut connection, request).await;
         let mut state = self.state.lock();
         let Ok(answer) = exchanged else {
-            // Its other connections are likely dead too.
+            // Its other connections are probably dead too.
             state.idle.clear();
             return Err(NoAnswer);
         };
         self.answered.fetch_add(1, Relaxed);
-        // The task may have been started anew meanwhile.
+        // The task may have been restarted meanwhile.
         if state.address == Some(address) && connection.is_ready() {
             state.idle.push((Instant::now(), connection));
         }

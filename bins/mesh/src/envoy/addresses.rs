@@ -1,4 +1,4 @@
-//! Who has which loopback address: a task its own, and a greeter one for each service it calls.
+//! Loopback addresses: one for each task, and for each greeter one per service that it calls.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -6,9 +6,9 @@ use application::{SERVICES, Service};
 
 use crate::task::Task;
 
-/// How many addresses a task's sidecar listens on. Each new process of the task has the next one:
-/// Envoy tells hosts apart by their addresses, and would hold against it what the last one did. Two
-/// would do if Envoy always read a list before there is another.
+/// How many addresses a task's sidecar listens on. Each new process of the task uses the next one:
+/// Envoy identifies hosts by address, and would count the last process's failures against it. Two
+/// would be enough if Envoy always read a list before the next one is written.
 pub(super) const TURNS: u8 = 4;
 
 /// Where a task's application listens: the first of its addresses.

@@ -1,4 +1,4 @@
-//! Asks an Envoy, by way of its administration interface, what it has counted.
+//! Reads an Envoy's statistics from its administration interface.
 
 use std::io;
 use std::net::SocketAddr;

@@ -14,8 +14,8 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `addresses` | who has which address |
-//! | `admin` | asks an Envoy what it has counted |
+//! | `addresses` | the loopback addresses |
+//! | `admin` | reads an Envoy's statistics |
 //! | `folder` | the files the proxies of a mesh read |
 
 mod addresses;
