@@ -355,7 +355,8 @@ mod tests {
         }
     }
 
-    /// The kernel chooses the port of this end, which a service may want that comes back.
+    /// The kernel chooses the port of this end, which a service may want that comes back. Others on
+    /// this machine may have the same one, so one of many has to be free.
     #[test]
     fn this_end_keeps_no_port_from_a_listener() {
         crate::runtime::init().unwrap();
@@ -363,7 +364,6 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let connects = go!(move || {
             let deadlines = Deadlines::start().unwrap();
-            // Another process may have a connection from the same port to elsewhere.
             (0..100).any(|_| {
                 let socket = Socket::connect(address, Duration::from_secs(30), &deadlines).unwrap();
                 socket.wait_until_connected().unwrap();
