@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use application::{EDGE, LEAVES, Service};
 use harness::peer::{ok, read_request};
 use harness::{Browser, Client, Peer, Process};
 use serde_json::{Value, json};
 
-use crate::common::pair::{command, greeter, peers};
-use crate::common::{greet, nobody};
+use crate::common::pair::{self, command, greeter, peers};
+use crate::common::{self, greet, nobody};
 
 /// The rows of the table of counts: service, task, calls, failed, share, callers. Not the p50,
 /// which nobody knows beforehand.
 const ROWS: &str = "[...document.querySelectorAll('#counts tr')].map(\
     row => [...row.cells].map(cell => cell.textContent).toSpliced(5, 1))";
+/// Of those, the edge's and the pair's.
+const OF_PAIR: &str = ".filter(row => ['greeter', 'greeting', 'name'].includes(row[0]))";
 /// The last events, newest first, without their times.
 const EVENTS: &str =
     "[...events.children].map(item => item.textContent.replace(/^\\d\\d:\\d\\d:\\d\\d/, ''))";
@@ -161,26 +164,28 @@ fn an_answer_that_comes_after_it_was_cleared_does_not_count() {
 #[test]
 #[ignore = "needs chromium and chromedriver: just browser"]
 fn a_greeting_is_drawn_counted_and_printed() {
-    let (greeting, name) = peers();
-    let (_process, address) = greeter(&greeting, &name);
+    let (_process, address) = common::greeter();
+    let services = [&[EDGE], LEAVES].concat();
+    let tasks: Vec<_> = services.iter().map(|service| service.task(1)).collect();
     let browser = open(address);
     browser.shows(&text("said"), "Ask ten times, and see who answers.");
     browser.click("[data-ask='1']");
-    browser.shows(
-        ROWS,
-        json!([
-            ["greeter", "greeter-1", "1", "0", "100 %", "load balancer 1"],
-            ["greeting", "greeting-1", "1", "0", "100 %", "greeter-1 1"],
-            ["name", "name-1", "1", "0", "100 %", "greeter-1 1"],
-        ]),
-    );
-    browser.shows(&text("lines"), "From greeter-1: Hello (greeting-1) Emelia (name-1)");
-    let events = json!(["name-1 answers.", "greeting-1 answers.", "greeter-1 answers."]);
+    let row = |(service, task): (&Service, &String)| {
+        let caller = if *service == EDGE { "load balancer 1" } else { "greeter-1 1" };
+        json!([service.name, task, "1", "0", "100 %", caller])
+    };
+    browser.shows(ROWS, services.iter().zip(&tasks).map(row).collect::<Vec<_>>());
+    browser.shows(&text("lines"), common::GREETING.as_str());
+    let events: Vec<_> = tasks.iter().rev().map(|task| format!("{task} answers.")).collect();
     browser.shows(EVENTS, events);
-    browser.shows(&text("said"), "1 greeting. Tasks that answer: 1 greeter, 1 greeting, 1 name.");
+    let ones: Vec<_> = services.iter().map(|service| format!("1 {}", service.name)).collect();
+    let said = format!("1 greeting. Tasks that answer: {}.", ones.join(", "));
+    browser.shows(&text("said"), said);
     let drawn = "[...document.querySelectorAll('.task .host, .callcount')].map(t => t.textContent)";
-    let names = ["1", "1", "1", "load balancer", "greeter-1", "greeting-1", "name-1"];
-    browser.shows(drawn, names.to_vec());
+    let mut names = vec!["1"; services.len()];
+    names.push("load balancer");
+    names.extend(tasks.iter().map(String::as_str));
+    browser.shows(drawn, names);
     browser.shows("parseFloat(p50.textContent) > 0 && parseFloat(p99.textContent) > 0", true);
 
     browser.click("[data-ask='100']");
@@ -234,7 +239,7 @@ fn it_works_by_keyboard() {
 #[ignore = "needs chromium and chromedriver: just browser"]
 fn whatever_the_hosts_are_called_they_are_text() {
     let long = format!("ip-10-0-1-252.{}\u{202e}.internal", "very-long.".repeat(20));
-    let markup = "<script>alert(1)</script>";
+    let markup = "<script>alert`1`</script>"; // a host has no parentheses
     let image = "<img src=x onerror=alert(1)>";
     for (host, greeting, name) in [
         (markup, format!("<b>Hello ({image})"), "Emelia".to_owned()),
@@ -246,8 +251,9 @@ fn whatever_the_hosts_are_called_they_are_text() {
         let browser = open(address);
         browser.click("[data-ask='100']");
         browser.shows(&text("greetings"), "100");
+        let others = pair::others().map(|leaf| format!(" {}", common::said(leaf.name)));
         browser.shows("document.querySelector('#lines li').textContent", {
-            format!("From {host}: {greeting} {name}")
+            format!("From {host}: {greeting} {name}{}", others.collect::<String>())
         });
         let from = |line: &str, none: &str| {
             let host = line.strip_suffix(')').and_then(|line| line.rsplit_once(" ("));
@@ -255,12 +261,15 @@ fn whatever_the_hosts_are_called_they_are_text() {
         };
         let none = ["a name task without a host", "gives no host"];
         let [titles, cells] =
-            none.map(|none| [host.into(), from(&greeting, ""), from(&name, none)]);
+            none.map(|none| vec![host.into(), from(&greeting, ""), from(&name, none)]);
+        let with_others = |tasks: Vec<String>| {
+            tasks.into_iter().chain(pair::others().map(|leaf| leaf.task(1))).collect::<Vec<_>>()
+        };
         browser.shows(
             "[...document.querySelectorAll('.task:not(.balancer) title')].map(t => t.textContent)",
-            titles.to_vec(),
+            with_others(titles),
         );
-        browser.shows(&format!("{ROWS}.map(row => row[1])"), cells.to_vec());
+        browser.shows(&format!("{ROWS}.map(row => row[1])"), with_others(cells));
         browser.shows("document.querySelectorAll('script, img, b').length", 1);
 
         drawn_apart_at(&browser, &[(320, 640), (360, 740), (1920, 1080)]);
@@ -296,9 +305,9 @@ fn hosts_that_are_long_gone_are_forgotten() {
     );
     let answers = format!("{ROWS}.filter(row => row[0] === 'name').map(row => Number(row[2]))");
     browser.shows(&format!("{answers}.reduce((sum, count) => sum + count)"), 100);
-    // With the load balancer, greeter and greeting; and who calls those.
-    browser.shows("document.querySelectorAll('.task').length", 44);
-    browser.shows("document.querySelectorAll('.callcount').length", 42);
+    // With the load balancer, greeter and the other leaves; and who calls those.
+    browser.shows("document.querySelectorAll('.task').length", 42 + LEAVES.len());
+    browser.shows("document.querySelectorAll('.callcount').length", 40 + LEAVES.len());
     assert_eq!(browser.console(), [""; 0]);
 }
 
@@ -319,7 +328,7 @@ fn failures_are_said_with_their_cause() {
     assert_eq!(said, format!("name ({down}/): connection refused"));
     browser.shows("document.querySelector('#lines .bad').textContent", said);
     browser.shows(
-        ROWS,
+        &format!("{ROWS}{OF_PAIR}"),
         json!([
             ["greeter", "greeter-1", "10", "10", "100 %", "load balancer 10"],
             ["greeting", "greeting-1", "10", "0", "100 %", "greeter-1 10"],
@@ -335,13 +344,14 @@ fn failures_are_said_with_their_cause() {
     process.signal(nix::sys::signal::Signal::SIGKILL);
     process.wait();
     browser.click("[data-ask='1']");
-    let events = json!([
-        "no connection",
+    let mut events = vec![
+        "no connection".to_owned(),
         format!("{said} (10 times)"),
-        "greeting-1 answers.",
-        "greeter-1 answers."
-    ]);
-    browser.shows(&format!("{EVENTS}.sort()"), sorted(events));
+        "greeting-1 answers.".to_owned(),
+        "greeter-1 answers.".to_owned(),
+    ];
+    events.extend(pair::others().map(|leaf| format!("{} answers.", leaf.task(1))));
+    browser.shows(&format!("{EVENTS}.sort()"), sorted(json!(events)));
     browser.shows(
         &format!("{ROWS}[1]"),
         json!(["greeter", "failed", "1", "1", "9 %", "load balancer 1"]),
@@ -762,7 +772,8 @@ fn the_slow_task_is_marked() {
     let slow = "[...document.querySelectorAll('.task:has(.slow) title')].map(t => t.textContent)";
     browser.shows(slow, json!(["name-2"]));
     browser.shows(&events_with("slow"), json!([["name-2 is slow.", ""]]));
-    let p50 = "Number([...document.querySelectorAll('#counts tr')].at(-1).cells[5].textContent)";
+    let p50 = "Number([...document.querySelectorAll('#counts tr')].find(\
+        row => row.cells[1].textContent === 'name-2').cells[5].textContent)";
     assert!(browser.value(p50).as_f64().unwrap() >= 400.0);
     browser.click("[data-ask='100']");
     browser.shows(slow, json!([]));
@@ -808,10 +819,11 @@ fn versions_have_colours_and_shares() {
     browser.click("[data-ask='100']");
     browser.shows(&text("greetings"), "100");
     let headings = "[...document.querySelectorAll('.heading')].map(t => t.textContent)";
-    browser
-        .shows(headings, json!(["greeter● v1.2 100 %", "greeting", "name● blue 25 %● green 75 %"]));
+    let mut expected = vec!["greeter● v1.2 100 %", "greeting", "name● blue 25 %● green 75 %"];
+    expected.extend(pair::others().map(|leaf| leaf.name));
+    browser.shows(headings, expected);
     browser.shows(
-        ROWS,
+        &format!("{ROWS}{OF_PAIR}"),
         json!([
             ["greeter", "greeter-1 v1.2", "100", "0", "100 %", "load balancer 100"],
             ["greeting", "greeting-1", "100", "0", "100 %", "greeter-1 100"],
@@ -821,7 +833,7 @@ fn versions_have_colours_and_shares() {
     );
     let colours = "new Set([...document.querySelectorAll('.task .bar:not(.red)')].map(\
         bar => getComputedStyle(bar).fill)).size";
-    browser.shows(colours, 5);
+    browser.shows(colours, 3 + LEAVES.len());
     assert_eq!(browser.console(), [""; 0]);
 }
 

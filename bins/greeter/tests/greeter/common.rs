@@ -105,9 +105,16 @@ pub(crate) fn nobody() -> (Port, String) {
     (port, url)
 }
 
-/// The two leaves that the page's tests name (`browser.rs`).
+/// The two leaves that the page's tests name (`browser.rs`); the others are as they should be.
 pub(crate) mod pair {
-    use super::{Command, Peer, Process, SocketAddr};
+    use application::Service;
+
+    use super::{Command, LEAVES, Peer, Process, SocketAddr};
+
+    pub(crate) fn others() -> impl Iterator<Item = Service> {
+        let is_other = |leaf: &Service| !["greeting", "name"].contains(&leaf.name);
+        LEAVES.iter().copied().filter(is_other)
+    }
 
     pub(crate) fn peers() -> (Peer, Peer) {
         (Peer::saying("Hello (greeting-1)"), Peer::saying("Emelia (name-1)"))
