@@ -170,8 +170,13 @@ fn colours_are_for_who_wants_them() {
         [("NO_COLOR", "", "\u{1b}[2m"), ("NO_COLOR", "1", ""), ("TERM", "dumb", "")]
     {
         let mut terminal = Command::new("script");
-        let line = format!("exec '{}' --port 0 --tasks 1", env!("CARGO_BIN_EXE_mesh"));
+        // It ends with its terminal, also where the tests run under nohup.
+        let line = format!(
+            "exec env --default-signal=HUP '{}' --port 0 --tasks 1",
+            env!("CARGO_BIN_EXE_mesh")
+        );
         terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        terminal.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
         terminal.env_remove("NO_COLOR").env("TERM", "xterm").env(variable, value);
         let process = Process::start(&mut terminal);
         let start = process.line(|line| line.contains("name-1 ") && line.contains("start, "));
