@@ -63,6 +63,12 @@ pub fn with_files(files: u32, command: &Command) -> Command {
     after(&format!("ulimit -n {files}"), command)
 }
 
+/// Whether an emulator runs the services: it is slow, and does not pass every system call on.
+#[must_use]
+pub fn is_emulated() -> bool {
+    env::var_os("SERVICES_RUNNER").is_some()
+}
+
 /// The same command, after a shell command such as `ulimit`.
 #[must_use]
 pub fn after(something: &str, command: &Command) -> Command {

@@ -1,6 +1,5 @@
 //! Promises of every service: its command line, its settings, and its health check.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -12,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::Binary;
 use crate::client::{Traffic, get};
-use crate::process::{Process, after, fill, nameless_file, run};
+use crate::process::{Process, after, fill, is_emulated, nameless_file, run};
 use crate::wait::{eventually, say};
 
 /// Makes an output that takes nothing.
@@ -120,7 +119,7 @@ impl Binary {
         for files in [6, 8, 10, 16, 24] {
             refused(&format!("ulimit -n {files}"), "raise ulimit -n");
         }
-        if env::var_os("SERVICES_RUNNER").is_some() {
+        if is_emulated() {
             return say("an emulator needs more memory than these limits allow: not tried");
         }
         for kib in [60_000, 150_000] {
