@@ -14,5 +14,5 @@ mod wait;
 pub use browser::Browser;
 pub use client::{Client, Traffic, get};
 pub use peer::Peer;
-pub use process::{Finished, Process, after, fill, run, service, with_files};
+pub use process::{Finished, Process, after, fill, is_emulated, run, service, with_files};
 pub use wait::{PATIENCE, eventually, say};

@@ -65,7 +65,7 @@ pub fn with_files(files: u32, command: &Command) -> Command {
 
 /// Whether an emulator runs the services: it is slow, and does not pass every system call on.
 #[must_use]
-pub(crate) fn is_emulated() -> bool {
+pub fn is_emulated() -> bool {
     env::var_os("SERVICES_RUNNER").is_some()
 }
 

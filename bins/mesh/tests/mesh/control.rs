@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use harness::{Client, PATIENCE, Process, eventually, get, run};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::running::{Each, Load, Mesh, command, each, first, makers, with_both_engines};
+use crate::running::{Each, Folder, Load, Mesh, command, each, first, makers, with_both_engines};
 
 with_both_engines! {
     scaling_under_load_costs_no_greeting,
@@ -265,20 +265,17 @@ fn every_mistake_is_one_line_that_says_what_is_right() {
     }
 }
 
-/// A folder for control sockets, removed with the value.
-struct Runtime(PathBuf);
+/// A folder for control sockets.
+struct Runtime(Folder);
 
 impl Runtime {
     fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(Folder::new(name))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command();
-        command.env("XDG_RUNTIME_DIR", &self.0).args(arguments);
+        command.env("XDG_RUNTIME_DIR", &self.0.0).args(arguments);
         command
     }
 
@@ -297,12 +294,6 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn each_mesh_has_its_own_control_which_only_its_owner_reaches() {
     let runtime = Runtime::new("control");
@@ -311,7 +302,7 @@ fn each_mesh_has_its_own_control_which_only_its_owner_reaches() {
 
     let (mut first, port) = runtime.mesh();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let socket = runtime.0.join("mesh").join(format!("{port}.sock"));
+    let socket = runtime.0.0.join("mesh").join(format!("{port}.sock"));
     assert_eq!((mode(socket.parent().unwrap()), mode(&socket)), (0o700, 0o600));
     assert_eq!(runtime.refused(&["status"]), "", "the only one needs no port");
     let refused = runtime.refused(&["status", "--port", "1"]);
@@ -344,7 +335,7 @@ fn each_mesh_has_its_own_control_which_only_its_owner_reaches() {
 fn clients_that_mean_its_control_no_good_do_no_harm() {
     let runtime = Runtime::new("no-good");
     let (mesh, port) = runtime.mesh();
-    let socket = runtime.0.join("mesh").join(format!("{port}.sock"));
+    let socket = runtime.0.0.join("mesh").join(format!("{port}.sock"));
     let connect = || {
         let stream = UnixStream::connect(&socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::running::{BUSY, Mesh, command, command_of, each, makers, with_both_engines};
+use crate::running::{BUSY, Folder, Mesh, command, command_of, each, makers, with_both_engines};
 
 with_both_engines! {
     a_mesh_whose_program_is_gone_goes_on,
@@ -31,17 +31,7 @@ with_both_engines! {
     a_mesh_that_nobody_reads_for_a_while_goes_on,
 }
 
-/// A folder for the files of one test, removed with it.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
     /// The mesh, which has its sockets and files here.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command();
@@ -56,12 +46,6 @@ impl Folder {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         };
         [names(&self.0), names(&self.0.join("mesh"))].concat().into_iter().collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

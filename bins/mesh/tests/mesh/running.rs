@@ -47,8 +47,19 @@ pub(crate) struct Mesh {
 pub(crate) const BUSY: &str =
     "mesh: the mesh is still busy with it; Ctrl-C ends only this command\n";
 
-/// Removed with the value: a mesh that was killed, as at the end of a test, leaves it there.
-struct Folder(PathBuf);
+/// A folder that is removed with the value: of one test, or of a mesh, which leaves it there when
+/// it is killed, as at the end of a test.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    /// For the files of the test with this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
