@@ -235,9 +235,12 @@ impl<'a> Connection<'a> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         self.clients.with_date(|date| response::write_head(&mut head, answer, persistence, date));
-        // The body is not copied, so that a client that does not read it costs no memory.
-        let body = if head_only { b"" } else { &*answer.body };
-        let written = self.write(&mut [IoSlice::new(&head), IoSlice::new(body)]);
+        let mut body = if head_only { b"" } else { &*answer.body };
+        if body.len() <= limits::SHORT_BODY {
+            head.extend_from_slice(std::mem::take(&mut body));
+        }
+        let parts = &mut [IoSlice::new(&head), IoSlice::new(body)];
+        let written = self.write(if body.is_empty() { &mut parts[..1] } else { parts });
         self.head = head;
         written
     }

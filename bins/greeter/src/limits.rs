@@ -38,6 +38,10 @@ pub const MAX_CALLS: usize = 1024;
 /// 100, but `tracestate` and `baggage` may be long.
 pub const PASSED_ON: usize = 2048;
 
+/// A body up to this long is copied behind its head, because one piece is cheaper to send than
+/// two. A longer one is not: unread, it would cost memory.
+pub const SHORT_BODY: usize = 1024;
+
 /// How long a connection waits for its client.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

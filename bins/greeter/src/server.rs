@@ -19,7 +19,7 @@ use crate::settings::Settings;
 /// Serves until `shutdown` has drained it.
 pub(crate) fn run(settings: Settings, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
     let address = port::addresses(&ports);
-    let (clients, listeners) = runtime::start(|| begin(&settings, ports, shutdown))?;
+    let (clients, listeners) = begin(&settings, ports, shutdown)?;
     LOG.event("start", &[("version", &VERSION), ("address", &address)]);
 
     shutdown.wait();
@@ -42,6 +42,7 @@ fn begin(
     ports: Vec<Port>,
     shutdown: &Shutdown,
 ) -> io::Result<(Arc<Clients>, Vec<Arc<Listener>>)> {
+    runtime::init()?;
     let deadlines = Deadlines::start()?;
     let edge = Edge::new(settings, &deadlines, shutdown.clone());
     let clients = Arc::new(Clients::new(edge, settings.limits, shutdown.clone()));

@@ -93,26 +93,24 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     let log = Log::new(H::NAME);
     let address = port::addresses(&ports);
     let Settings { host, faults, handler } = settings;
-    let shared = runtime::start(|| {
-        let shared = Arc::new(Shared {
-            handler: Box::new(move |request| handler.answer(request)),
-            host: format!(" ({host})").into(),
-            faults,
-            requests: 0.into(),
-            in_flight: 0.into(),
-            shutdown: shutdown.clone(),
-            watch: Watch::start(),
-        });
-        for port in &ports {
-            let accepting = CoopBudget::default();
-            Connections { shared: shared.clone(), accepting }.start(port.share()?)?;
-        }
-        // The library writes a line to standard error for every bad head, panics when it cannot,
-        // and waits when nobody reads them. From here on it is a file open for reading: each write
-        // fails with EBADF, which std takes for a closed standard error and ignores.
-        dup2_stderr(File::open("/")?)?;
-        Ok(shared)
-    })?;
+    runtime::init()?;
+    let shared = Arc::new(Shared {
+        handler: Box::new(move |request| handler.answer(request)),
+        host: format!(" ({host})").into(),
+        faults,
+        requests: 0.into(),
+        in_flight: 0.into(),
+        shutdown: shutdown.clone(),
+        watch: Watch::start(),
+    });
+    for port in &ports {
+        let accepting = CoopBudget::default();
+        Connections { shared: shared.clone(), accepting }.start(port.share()?)?;
+    }
+    // The library writes a line to standard error for every bad head, panics when it cannot,
+    // and waits when nobody reads them. From here on it is a file open for reading: each write
+    // fails with EBADF, which std takes for a closed standard error and ignores.
+    dup2_stderr(File::open("/")?)?;
     let start: [(&str, &dyn Display); 3] =
         [("version", &H::VERSION), ("address", &address), ("fault", &shared.faults)];
     log.event("start", if shared.faults.any() { &start } else { &start[..2] });

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Once, OnceLock};
-use std::thread;
 
+use generator::Gn;
 use may::coroutine::{self, Coroutine};
 use may::go;
 use may::io::{CoIo, WaitIo};
@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 /// greeting that fails and is logged, was measured at 12 KiB (opt-level 1); an overflow
 /// ends the process.
 const STACK: usize = 128 * 1024;
+
+/// The stack on which the scheduler is built, for a debug build too.
+const SCHEDULER_STACK: usize = 1024 * 1024;
 
 /// Stacks that are allocated at the start and reused; further ones are mapped and unmapped. A
 /// coroutine here lives as long as a connection, so a few are enough. With 8 instead of 64, a leaf
@@ -41,28 +44,13 @@ pub fn init() -> io::Result<()> {
             .set_stack_size(STACK / size_of::<usize>())
             .set_worker_pin(false); // the quarter is not of one core
     });
-    if YIELDED.get().is_none() {
-        Yielded::start()?;
+    if YIELDED.get().is_some() {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Calls [`init`] and `begin` on a thread of its own.
-///
-/// may builds its scheduler on the stack, 100 KiB, with room for 128 workers (its epoll.rs,
-/// `Selector`). On the main thread that stack memory would stay in use; this thread ends.
-///
-/// # Errors
-///
-/// Those of [`init`] and of `begin`.
-pub fn start<T: Send>(begin: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let starts = thread::Builder::new().spawn_scoped(scope, || {
-            init()?;
-            begin()
-        })?;
-        starts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    // may builds its scheduler on the stack that first needs it: 100 KiB, with room for 128 workers
+    // (its epoll.rs, `Selector`). A thread's stack would keep these pages; this one is unmapped.
+    let mut scheduler = Gn::<()>::new_opt(SCHEDULER_STACK / size_of::<usize>(), Yielded::start);
+    scheduler.resume().unwrap_or(Ok(()))
 }
 
 /// Yields to every other coroutine, including those with pending socket events.
