@@ -303,7 +303,7 @@ mod tests {
     /// much time for those as for an answer.
     #[test]
     fn a_client_that_cannot_be_told_to_continue_is_dropped() {
-        net::runtime::init().unwrap();
+        net::runtime::init();
         let (long, short) = (Duration::from_hours(1), Duration::from_millis(50));
         let settings = Settings {
             host: "greeter-1".to_owned(),

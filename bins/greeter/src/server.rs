@@ -42,7 +42,7 @@ fn begin(
     ports: Vec<Port>,
     shutdown: &Shutdown,
 ) -> io::Result<(Arc<Clients>, Vec<Arc<Listener>>)> {
-    runtime::init()?;
+    runtime::init();
     let deadlines = Deadlines::start()?;
     let edge = Edge::new(settings, &deadlines, shutdown.clone());
     let clients = Arc::new(Clients::new(edge, settings.limits, shutdown.clone()));

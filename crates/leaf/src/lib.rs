@@ -93,7 +93,7 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     let log = Log::new(H::NAME);
     let address = port::addresses(&ports);
     let Settings { host, faults, handler } = settings;
-    runtime::init()?;
+    runtime::init();
     let shared = Arc::new(Shared {
         handler: Box::new(move |request| handler.answer(request)),
         host: format!(" ({host})").into(),

@@ -224,7 +224,7 @@ mod tests {
         look_up: LookUp,
         times: usize,
     ) -> Vec<Result<SocketAddr, String>> {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let resolver = Resolver::knowing("some.test", addresses, look_up);
         let connect = go!(move || {
             let connector = Connector::new(resolver, Deadlines::start().unwrap());

@@ -273,7 +273,7 @@ mod tests {
 
     /// Runs in a coroutine, with deadlines.
     fn with<T: Send + 'static>(test: impl FnOnce(Deadlines) -> T + Send + 'static) -> T {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         go!(move || test(Deadlines::start().unwrap())).join().unwrap()
     }
 
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn many_deadlines_pass_together() {
         const NAME: &str = "together";
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let passes = go!(|| {
             let deadlines = Deadlines::start_as(NAME).unwrap();
             let all: Vec<_> = (0..2000).map(|_| deadlines.watch_this()).collect();
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn those_that_come_and_go_wake_nobody() {
         const NAME: &str = "come and go";
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let passes = go!(|| {
             let deadlines = Deadlines::start_as(NAME).unwrap();
             let come_and_go = || {

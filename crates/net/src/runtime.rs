@@ -1,7 +1,7 @@
 //! The coroutine runtime, set up for a quarter of a CPU: one worker runs all coroutines, so none may
 //! block it.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Once, OnceLock};
@@ -30,11 +30,7 @@ const POOLED_STACKS: usize = 4;
 pub const COOP_BUDGET: u8 = 16;
 
 /// Configures may, once a process, and starts it.
-///
-/// # Errors
-///
-/// The process is out of file descriptors.
-pub fn init() -> io::Result<()> {
+pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         may::config()
@@ -43,14 +39,10 @@ pub fn init() -> io::Result<()> {
             .set_pool_capacity(POOLED_STACKS)
             .set_stack_size(STACK / size_of::<usize>())
             .set_worker_pin(false); // the quarter is not of one core
+        // may builds its scheduler for the first coroutine, on the stack of whoever starts that: 100
+        // KiB, with room for 128 workers (its epoll.rs, `Selector`). This stack is unmapped again.
+        Gn::<()>::new_opt(SCHEDULER_STACK / size_of::<usize>(), || drop(go!(|| ()))).resume();
     });
-    if YIELDED.get().is_some() {
-        return Ok(());
-    }
-    // may builds its scheduler on the stack that first needs it: 100 KiB, with room for 128 workers
-    // (its epoll.rs, `Selector`). A thread's stack would keep these pages; this one is unmapped.
-    let mut scheduler = Gn::<()>::new_opt(SCHEDULER_STACK / size_of::<usize>(), Yielded::start);
-    scheduler.resume().unwrap_or(Ok(()))
 }
 
 /// Yields to every other coroutine, including those with pending socket events.
@@ -58,9 +50,9 @@ pub fn init() -> io::Result<()> {
 /// `coroutine::yield_now` does not: the worker runs queued coroutines before it polls for events, and
 /// a coroutine that yields is queued at once. So this one waits for a byte from a socket pair.
 pub fn yield_now() {
-    match YIELDED.get() {
+    match YIELDED.get().or_else(Yielded::start) {
         Some(yielded) => yielded.wait(),
-        None => coroutine::yield_now(),
+        None => coroutine::yield_now(), // out of file descriptors
     }
 }
 
@@ -98,10 +90,11 @@ struct Yielded {
 }
 
 impl Yielded {
-    fn start() -> io::Result<()> {
-        let (notifier, events) = UnixStream::pair()?;
-        notifier.set_nonblocking(true)?;
-        let events = CoIo::new(events)?;
+    /// At the first yield, for which no service's start has to wait.
+    fn start() -> Option<&'static Self> {
+        let (notifier, events) = UnixStream::pair().ok()?;
+        notifier.set_nonblocking(true).ok()?;
+        let events = CoIo::new(events).ok()?;
         // If another thread was faster, this pair is closed again.
         if YIELDED.set(Self { waiting: Mutex::default(), notifier }).is_ok() {
             go!(move || {
@@ -112,7 +105,7 @@ impl Yielded {
                 }
             });
         }
-        Ok(())
+        YIELDED.get()
     }
 
     fn wait(&self) {
@@ -144,7 +137,7 @@ mod tests {
     /// Three coroutines that never wait: a fourth that waits for the kernel has its turn.
     #[test]
     fn a_coroutine_that_never_waits_yields() {
-        init().unwrap();
+        init();
         let (near, far) = UnixStream::pair().unwrap();
         let (served, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let busy: Vec<_> = (0..3)

@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_is_heard() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -338,7 +338,7 @@ mod tests {
     /// A socket that has connected to itself is refused, and leaves its port to others.
     #[test]
     fn nobody_is_connected_to_himself() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         for ip in ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap()) {
             let itself =
                 socket2::Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None);
@@ -363,7 +363,7 @@ mod tests {
     /// this machine may have the same one, so one of many has to be free.
     #[test]
     fn this_end_keeps_no_port_from_a_listener() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connects = go!(move || {
@@ -382,7 +382,7 @@ mod tests {
     fn what_comes_during_a_write_is_read_after_it() {
         // More than two sockets' buffers hold.
         const LONG: usize = 16 * 1024 * 1024;
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         let server = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn a_deadline_ends_a_wait_and_no_more() {
         const WAIT: Duration = Duration::from_millis(50);
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         let waits = go!(move || {
             let socket = Socket::new(stream, &Deadlines::start().unwrap()).unwrap();
@@ -443,7 +443,7 @@ mod tests {
     /// one answer after the other.
     #[test]
     fn what_came_before_the_deadline_is_read_after_it() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         let reads = go!(move || {
             let deadlines = Deadlines::start().unwrap();
@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn what_came_in_time_counts_although_the_deadline_is_heard_of_too() {
         const WAIT: Duration = Duration::from_millis(50);
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         peer.set_nonblocking(true).unwrap();
         let stopped = go!(move || {
@@ -510,7 +510,7 @@ mod tests {
     /// A peer that never stops sending is too late at last, although no read has to wait.
     #[test]
     fn a_flood_has_an_end() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let (stream, mut peer) = pair();
         let floods = std::thread::spawn(move || while peer.write_all(&[b'x'; 4096]).is_ok() {});
         let reads = go!(move || {
@@ -533,7 +533,7 @@ mod tests {
     /// of epoll, for ever.
     #[test]
     fn a_number_is_free_only_when_epoll_has_forgotten_it() {
-        crate::runtime::init().unwrap();
+        crate::runtime::init();
         let deadlines = Deadlines::start().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let churn = {
