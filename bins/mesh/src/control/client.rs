@@ -75,8 +75,10 @@ pub(crate) fn look(port: Option<u16>) -> Result<Look, String> {
         tasks.filter_map(answered).collect()
     };
     let has_commands = services().any(|service| service["command"].is_string());
+    let mut answered: Vec<_> = services().map(of_tasks).collect();
     // The edge is the last of the services.
-    let answered = has_commands.then(|| services().rev().map(of_tasks).collect());
+    answered.rotate_right(1);
+    let answered = has_commands.then_some(answered);
     Ok(Look { front: (Ipv4Addr::LOCALHOST, port).into(), answered })
 }
 
