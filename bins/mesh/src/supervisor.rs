@@ -85,8 +85,8 @@ impl Process {
         let (starts, first) = channel::bounded(1);
         let place = Place::default();
         let last_line = Mutex::default();
-        let is_told = program.of_user().is_some();
-        let hint = if is_told { ": let it listen on 127.0.0.1, on the port in PORT" } else { "" };
+        let hint =
+            program.of_user().map_or("", |_| ": let it listen on 127.0.0.1, on the port in PORT");
         let supervisor = Supervisor {
             name,
             program,
@@ -250,27 +250,26 @@ impl Supervisor {
 
     /// Sends SIGTERM, or the signal of the user's program, and SIGKILL if the drain takes too long.
     async fn end(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        let program = self.program.of_user();
-        if program.is_some() {
+        let at_once = || async {
+            closed(&self.starter.at_once).await;
+            None
+        };
+        let mut signal = Signal::SIGTERM;
+        if let Some(program) = self.program.of_user() {
+            signal = program.stop_signal;
             // Proxies learn of its end a little later. Our own serve on for as long, but another
             // may take no more connections once it has the signal.
-            let ended =
-                future::or(async { drop(child.status().await) }, closed(&self.starter.at_once));
-            within(QUIET, ended).await;
+            let ended = future::or(async { Some(child.status().await) }, at_once());
+            if let Some(status) = within(QUIET, ended).await.flatten() {
+                return status;
+            }
         }
-        let signal = program.map_or(Signal::SIGTERM, |program| program.stop_signal);
         // Not reaped yet, so the process id is still valid.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = kill(Pid::from_raw(pid), signal);
         }
-        let limit = async {
-            let timeout = async {
-                smol::Timer::after(STOP_TIMEOUT).await;
-            };
-            future::or(timeout, closed(&self.starter.at_once)).await;
-            None
-        };
-        if let Some(status) = future::or(async { Some(child.status().await) }, limit).await {
+        let ended = future::or(async { Some(child.status().await) }, at_once());
+        if let Some(status) = within(STOP_TIMEOUT, ended).await.flatten() {
             return status;
         }
         child.kill()?;

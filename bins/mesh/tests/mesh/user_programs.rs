@@ -184,19 +184,17 @@ fn programs_of_others_lose_no_greeting() {
     let write = |file: &str, text: &str| fs::write(path(file), text).unwrap();
     write("index.html", "Ciao (python)");
     write("python.sh", r#"exec python3 -m http.server --directory "${0%/*}" "$PORT" 2>/dev/null"#);
-    write("name.js", include_str!("user_programs/name.js"));
     write("greeter.js", include_str!("user_programs/greeter.js"));
     write("nginx.sh", include_str!("user_programs/nginx.sh"));
     let [python, nginx] = ["python.sh", "nginx.sh"].map(|file| format!("sh {}", path(file)));
-    let node = |file: &str| format!("node {}", path(file));
+    let name = concat!("node ", env!("CARGO_MANIFEST_DIR"), "/../../examples/name.js");
     for engine in [&[][..], &["--proxy", "envoy"]] {
-        for (name, greeting) in [(node("name.js"), python.clone()), (nginx.clone(), python.clone())]
-        {
+        for (name, greeting) in [(name, &python), (&nginx, &python)] {
             let signal = if name == nginx { "QUIT" } else { "TERM" };
             let runs = [
                 format!("name={name}"),
                 format!("greeting={greeting}"),
-                format!("greeter={}", node("greeter.js")),
+                format!("greeter=node {}", path("greeter.js")),
             ];
             let signal = format!("name={signal}");
             let mut arguments = vec!["--stop-signal", &signal];

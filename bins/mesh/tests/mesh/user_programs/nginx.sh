@@ -1,12 +1,9 @@
 # An nginx that returns a line, with its files in this folder.
 cd "${0%/*}" || exit
-paths=$(for what in client_body proxy fastcgi uwsgi scgi; do echo "${what}_temp_path $PWD;"; done)
-exec nginx -p "$PWD" -c /dev/null -e stderr -g "
-daemon off;
-pid $PWD/$HOSTNAME.pid;
-events {}
-http {
-    access_log off;
-    $paths
-    server { listen $PORT; return 200 'Ada (nginx)'; }
-}"
+{
+    echo "daemon off; pid $PWD/$PORT.pid; events {}"
+    echo "http { access_log off; server { listen $PORT; return 200 'Ada (nginx)'; }"
+    for what in client_body proxy fastcgi uwsgi scgi; do echo "${what}_temp_path $PWD;"; done
+    echo "}"
+} >"$PORT.conf"
+exec nginx -p "$PWD" -c "$PORT.conf" -e stderr

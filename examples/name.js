@@ -1,5 +1,5 @@
-// As the tutorial's: it says the host's name, which is the same for all tasks of a mesh.
+// A name service in Node, as the tutorial has it.
 const http = require("http"), os = require("os");
 const server = http.createServer((request, response) => response.end(`Ada (${os.hostname()})`));
-server.listen(process.env.PORT);
+server.listen(process.env.PORT ?? 3000);
 process.on("SIGTERM", () => server.close());
