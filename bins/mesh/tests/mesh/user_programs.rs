@@ -208,7 +208,7 @@ fn others_lose_no_greeting(arguments: &[&str]) {
     let mesh = Mesh::start(arguments);
     let port = mesh.front.port().to_string();
     let load = |seconds: &str| {
-        let options = ["--rate", "40", "--connections", "4", "--seconds", seconds];
+        let options = ["--connections", "2", "--seconds", seconds];
         run(command().args(["load", "--port", &port]).args(options)).stdout
     };
     thread::scope(|scope| {
