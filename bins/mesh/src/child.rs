@@ -1,5 +1,6 @@
 //! The processes of a mesh, started as its own binary: a task, or one that becomes an Envoy.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
@@ -8,6 +9,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 
 use chassis::{Shutdown, cli};
+use nix::sys::signal::Signal;
 
 /// A service's program, by the service's name.
 #[derive(Clone, Copy)]
@@ -57,11 +59,27 @@ fn end_with_mesh() {
     std::process::exit(1);
 }
 
+/// Others do not watch their standard input as a task does, so the kernel sends them a signal.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+fn end_with_mesh_by(signal: Signal) -> nix::Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(signal)?;
+    Ok(())
+}
+
+/// Becomes a program of the user's (exec). Returns only on failure.
+pub(crate) fn become_user_program(stop_signal: Signal, words: &[OsString]) -> io::Error {
+    // Not SIGKILL, which would leave its own processes behind.
+    if let Err(error) = end_with_mesh_by(stop_signal) {
+        return error.into();
+    }
+    // The command line has one word at least.
+    Command::new(&words[0]).args(&words[1..]).exec()
+}
+
 /// Becomes Envoy (exec), until the mesh ends. Returns only on failure.
 pub(crate) fn become_envoy(executable: &Path, configuration: &Path) -> io::Error {
-    // Envoy does not watch its standard input as a task does, so the kernel kills it.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL) {
+    if let Err(error) = end_with_mesh_by(Signal::SIGKILL) {
         return error.into();
     }
     Command::new(executable)

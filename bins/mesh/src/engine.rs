@@ -106,8 +106,7 @@ impl Engine {
         }
     }
 
-    /// How many requests a task has answered since it was counted last; `None` if unknown. Called
-    /// after the task has ended, and before its sidecar ends.
+    /// How many requests a task has answered; `None` if unknown, as after the end of its sidecar.
     pub(crate) async fn answered(&self, task: Task) -> Option<u64> {
         match self {
             Self::BuiltIn(proxies) => Some(proxies.answered(task)),

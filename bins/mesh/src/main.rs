@@ -16,6 +16,8 @@
 //! | `task` | a task's name and variables |
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process runs, a task or an Envoy, and what its log reports |
+//! | `user_program` | ... or a program of the user's, in the place of a service's |
+//! | `watch` | ... whose tasks are replaced when a file changes |
 //! | `child` | the mesh's own binary as that process |
 //! | `engine` | the proxies, of one kind or the other: |
 //! | `built_in` | ... the mesh's own |
@@ -57,7 +59,9 @@ mod registration;
 mod supervisor;
 mod task;
 mod terminal;
+mod user_program;
 mod value;
+mod watch;
 mod within;
 
 use std::fmt::Display;
@@ -67,22 +71,26 @@ use std::process::ExitCode;
 use arguments::{Action, Child, Options};
 use chassis::cli::raise_open_files_limit;
 use output::complain;
+use user_program::UserPrograms;
 
 /// The exit code for an invalid command line, as in shells and most tools.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os()) {
-        Ok(Action::Run(options)) => match smol::block_on(run(options)) {
+        Ok(Action::Run(options, programs)) => match smol::block_on(run(options, programs)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
         Ok(Action::Control(port, request)) => say(control::send(port, &request)),
         Ok(Action::Load(port, options)) => {
             raise_open_files_limit();
-            say(load::run(options, || control::front(port)))
+            say(load::run(options, port, control::look))
         }
         Ok(Action::RunChild(Child::Task { service, ip })) => child::serve(service, ip),
+        Ok(Action::RunChild(Child::UserProgram { stop_signal, words })) => {
+            fail(&child::become_user_program(stop_signal, &words))
+        }
         Ok(Action::RunChild(Child::Envoy { executable, configuration })) => {
             fail(&child::become_envoy(&executable, &configuration))
         }
@@ -94,10 +102,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> io::Result<()> {
+async fn run(options: Options, programs: UserPrograms) -> io::Result<()> {
     raise_open_files_limit();
     envoy::remove_what_is_left();
-    mesh::run(options).await
+    mesh::run(options, programs).await
 }
 
 fn say(words: Result<String, String>) -> ExitCode {

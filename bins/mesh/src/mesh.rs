@@ -22,6 +22,8 @@ use crate::orchestrator::Orchestrator;
 use crate::printer::Printer;
 use crate::program::own_binary;
 use crate::supervisor::Starter;
+use crate::user_program::UserPrograms;
+use crate::watch::watch;
 
 /// How often a stopping mesh prints which processes it waits for. Most tasks need half of this.
 const LONG: Duration = Duration::from_secs(2);
@@ -31,7 +33,7 @@ const LONG: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// The engine or a process cannot start; mostly, the load balancer's port is in use.
-pub(crate) async fn run(options: Options) -> io::Result<()> {
+pub(crate) async fn run(options: Options, programs: UserPrograms) -> io::Result<()> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     if !ignores_hangup() {
@@ -50,7 +52,7 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
         Proxies::BuiltIn => Engine::BuiltIn(BuiltIn::new(front)?),
         Proxies::Envoy => Engine::Envoy(Envoy::new(options.tasks, options.connect, front)?),
     };
-    let orchestrator = Orchestrator::new(engine, address, starter);
+    let orchestrator = Orchestrator::new(engine, address, starter, programs);
     let control = Server::bind(address.port()).await?;
 
     let live = async {
@@ -61,7 +63,14 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
             print_unless_started(event, &printer);
         }
         printer.print(Event::Up(orchestrator.overview().await));
-        future::or(control.serve(&orchestrator), print_all(&events, &printer)).await
+        let watching = async {
+            match options.watch {
+                Some(path) => watch(path, &orchestrator).await,
+                None => future::pending().await,
+            }
+        };
+        let serving = future::or(control.serve(&orchestrator), watching);
+        future::or(serving, print_all(&events, &printer)).await
     };
     let signalled = async {
         signals.next().await;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use application::{EDGE, Kind, LEAVES, SERVICES, Service};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 use smol::channel::{self, Receiver, Sender};
@@ -25,6 +25,7 @@ use crate::program::Program;
 use crate::registration::Register;
 use crate::supervisor::{Process, Starter, closed};
 use crate::task::{MAX_TASKS, Task, Traffic, Variables, front_name, not_possible};
+use crate::user_program::{UserProgram, UserPrograms};
 
 /// Everything that runs.
 pub(crate) struct Orchestrator {
@@ -32,6 +33,7 @@ pub(crate) struct Orchestrator {
     /// The load balancer's address.
     front: SocketAddr,
     starter: Starter,
+    programs: UserPrograms,
     tasks: Mutex<BTreeMap<Task, Running>>,
     load_balancer: Mutex<Option<Process>>,
     /// How many requests the tasks that have ended answered.
@@ -57,11 +59,17 @@ const ENDS: &str = "the mesh ends";
 
 impl Orchestrator {
     /// An orchestrator with no tasks yet.
-    pub(crate) fn new(engine: Engine, front: SocketAddr, starter: Starter) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        front: SocketAddr,
+        starter: Starter,
+        programs: UserPrograms,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             front,
             starter,
+            programs,
             tasks: Mutex::default(),
             load_balancer: Mutex::default(),
             answered: Mutex::default(),
@@ -131,10 +139,14 @@ impl Orchestrator {
                 .collect();
             for (task, overview) in &mut tasks {
                 overview.ejected_by = self.engine.ejected_by(*task, &greeters).await;
+                if self.engine.counted() == Counted::Requests {
+                    overview.answered = self.engine.answered(*task).await;
+                }
             }
             services.push(ServiceOverview {
                 name: service.name,
                 behind: front_name(service),
+                command: self.programs.get(&service).map(UserProgram::command),
                 address: self.engine.front(service),
                 envoy,
                 tasks: tasks.into_iter().map(|(_, overview)| overview).collect(),
@@ -159,6 +171,7 @@ impl Orchestrator {
             traffic: running.traffic,
             paused: running.paused.is_some() && running.paused == place.map(|(_, pid)| pid),
             ejected_by: Vec::new(),
+            answered: None,
         }
     }
 
@@ -191,14 +204,18 @@ impl Orchestrator {
 
     /// Replaces a task with one that has this `FAULT`, or none.
     pub(crate) async fn fault(&self, task: Task, fault: Option<String>) -> Result<String, String> {
-        if task.service.kind == Kind::Edge {
+        // What another program makes of the variable is its own affair.
+        let is_ours = !self.programs.contains_key(&task.service);
+        if is_ours && task.service.kind == Kind::Edge {
             let leaves: Vec<_> = LEAVES.iter().map(|leaf| leaf.name).collect();
             let leaves = leaves.join(", ");
             return Err(format!("{task} cannot inject faults: give a task of one of {leaves}"));
         }
         let _changing = self.change().await?;
         let variables = Variables { fault, ..self.variables(task)? };
-        variables.check()?;
+        if is_ours {
+            variables.check()?;
+        }
         self.replace(task, variables).await?;
         Ok(format!("{task} is replaced"))
     }
@@ -209,14 +226,30 @@ impl Orchestrator {
         service: Service,
         version: Option<String>,
     ) -> Result<String, String> {
+        Variables { version: version.clone(), fault: None }.check()?;
+        self.replace_all(service, |old| Variables { version: version.clone(), ..old }).await
+    }
+
+    /// Replaces the tasks of the user's programs, one by one, and prints how that went.
+    pub(crate) async fn restart_user_programs(&self) {
+        for &service in self.programs.keys() {
+            let replaced = self.replace_all(service, |old| old).await;
+            self.announce(&replaced.unwrap_or_else(|why| why));
+        }
+    }
+
+    /// Replaces the tasks of a service, one by one.
+    async fn replace_all(
+        &self,
+        service: Service,
+        new: impl Fn(Variables) -> Variables,
+    ) -> Result<String, String> {
         let _changing = self.change().await?;
         self.is_not_released(service)?;
-        Variables { version: version.clone(), fault: None }.check()?;
         let tasks = self.tasks_of(service, Traffic::Production);
         for &task in &tasks {
             self.goes_on()?;
-            let variables = Variables { version: version.clone(), ..self.variables(task)? };
-            self.replace(task, variables).await?;
+            self.replace(task, new(self.variables(task)?)).await?;
         }
         Ok(format!("{} replaced: {}", service.name, names(&tasks)))
     }
@@ -276,7 +309,8 @@ impl Orchestrator {
         let Some(running) = tasks.get_mut(&task) else { return Err(no_task(task, &tasks)) };
         let pid = pid(&running.application).ok_or_else(|| format!("{task} is not running"))?;
         let raw = i32::try_from(pid).map_err(|_| format!("{task} has no process"))?;
-        kill(Pid::from_raw(raw), signal).map_err(|error| format!("{task}: {error}"))?;
+        // With the processes that it has started: each task leads a group.
+        killpg(Pid::from_raw(raw), signal).map_err(|error| format!("{task}: {error}"))?;
         running.paused = (signal == Signal::SIGSTOP).then_some(pid);
         Ok(format!("{signal} to {task}, process {pid}"))
     }
@@ -432,7 +466,10 @@ impl Orchestrator {
         let mut environment: Vec<_> = task.service.calls().iter().map(url).collect();
         environment.extend(variables.version.clone().map(|version| ("VERSION", version)));
         environment.extend(variables.fault.clone().map(|fault| ("FAULT", fault)));
-        let program = Program::Task { task, ip: self.engine.address(task), environment };
+        let program = match self.programs.get(&task.service).cloned() {
+            Some(program) => Program::User { task, program, environment },
+            None => Program::Task { task, ip: self.engine.address(task), environment },
+        };
         self.process(task.to_string(), program, self.engine.register(task))
     }
 

@@ -91,21 +91,14 @@ fn all(overview: &Overview) -> String {
     lines.push(format!("  for i in $(seq 10); do curl -w '\\n' http://{front}; done"));
     let mut tasks = overview.services.iter().flat_map(|service| &service.tasks);
     if let Some((task, envoy)) = tasks.find_map(|task| Some((&task.name, task.envoy.as_ref()?))) {
-        let admin = for_a_shell(&envoy.admin.to_string_lossy());
+        let admin = envoy.admin.to_string_lossy();
+        // Fails for a null byte, which no path has.
+        let admin = shlex::try_quote(&admin).unwrap_or_default();
         lines.push(format!("  statistics: curl --unix-socket {admin} http://{task}/stats"));
     }
     lines.push("  break, scale and release it from another terminal: cargo mesh help".to_owned());
     lines.push("  Ctrl-C ends everything\n".to_owned());
     lines.join("\n")
-}
-
-/// Quotes a word for a shell if needed.
-fn for_a_shell(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-    if word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Prints an error, if standard error is still open.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use application::EDGE;
 use serde::Serialize;
 
+use crate::escape;
 use crate::task::Traffic;
 
 /// The whole mesh.
@@ -22,6 +23,8 @@ pub(crate) struct ServiceOverview {
     pub(crate) name: &'static str,
     /// The proxy in front of its tasks.
     pub(crate) behind: &'static str,
+    /// The user's command in the place of the service.
+    pub(crate) command: Option<String>,
     /// That proxy's address, if all callers use the same one.
     pub(crate) address: Option<SocketAddr>,
     /// The load balancer's Envoy.
@@ -46,6 +49,8 @@ pub(crate) struct TaskOverview {
     pub(crate) paused: bool,
     /// The proxies that send it no requests.
     pub(crate) ejected_by: Vec<String>,
+    /// How many requests it has answered, as its proxies count; `None` if they count connections.
+    pub(crate) answered: Option<u64>,
 }
 
 /// An Envoy.
@@ -69,7 +74,11 @@ impl ServiceOverview {
     fn lines(&self) -> Vec<String> {
         let address = self.address.map(|at| format!("http://{at}")).unwrap_or_default();
         let own = format!("  {:<18} {address}", self.behind).trim_end().to_owned();
-        std::iter::once(own).chain(self.tasks.iter().map(TaskOverview::line)).collect()
+        let command = self.command.as_ref().map(|it| format!("    {}", escape::line(it)));
+        std::iter::once(own)
+            .chain(command)
+            .chain(self.tasks.iter().map(TaskOverview::line))
+            .collect()
     }
 }
 
@@ -82,13 +91,14 @@ impl TaskOverview {
         let envoy = self.envoy.as_ref().and_then(|envoy| envoy.pid);
         words.extend(envoy.map(|pid| format!("Envoy {pid}")));
         words.extend(self.version.as_ref().map(|version| format!("version {version}")));
-        words.extend(self.fault.as_ref().map(|fault| format!("fault {fault}")));
+        words.extend(self.fault.as_ref().map(|fault| format!("fault {}", escape::line(fault))));
         if self.traffic == Traffic::Test {
             words.push("test traffic only".to_owned());
         }
         if self.paused {
             words.push("paused".to_owned());
         }
+        words.extend(self.answered.filter(|n| *n > 0).map(|n| format!("{n} answered")));
         if !self.ejected_by.is_empty() {
             words.push(format!("ejected by {}", self.ejected_by.join(" and ")));
         }

@@ -1,19 +1,23 @@
 //! What a supervisor runs, a task or an Envoy, and what its log reports.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, io};
 
 use serde_json::Value;
 
 use crate::task::Task;
+use crate::user_program::UserProgram;
 
-/// A program to run. Both kinds start as the mesh's own binary.
+/// A program to run. Every kind starts as the mesh's own binary.
 pub(crate) enum Program {
     /// A service, on any free port of the address.
     Task { task: Task, ip: IpAddr, environment: Vec<(&'static str, String)> },
+    /// A program of the user's in a service's place: its log reports nothing, but it listens on the
+    /// port that it is told.
+    User { task: Task, program: UserProgram, environment: Vec<(&'static str, String)> },
     /// An Envoy; its configuration has it listen on the address.
     Envoy { executable: PathBuf, configuration: PathBuf, address: SocketAddr },
 }
@@ -43,8 +47,13 @@ pub(crate) fn own_binary() -> io::Result<PathBuf> {
 }
 
 impl Program {
-    /// The command that starts it.
-    pub(crate) fn command(&self, own_binary: &Path) -> Command {
+    /// The user's program, if it is one.
+    pub(crate) fn of_user(&self) -> Option<&UserProgram> {
+        if let Self::User { program, .. } = self { Some(program) } else { None }
+    }
+
+    /// The command that starts it; a program of the user's is to listen on the port.
+    pub(crate) fn command(&self, own_binary: &Path, port: u16) -> Command {
         let mut command = Command::new(own_binary);
         command.arg0("mesh");
         match self {
@@ -53,6 +62,14 @@ impl Program {
                 // As in ECS, a task inherits no variables.
                 command.env_clear();
                 command.env("HOSTNAME", task.to_string()).env("PORT", "0");
+                command.envs(environment.iter().map(|(name, value)| (name, value)));
+            }
+            Self::User { task, program, environment } => {
+                command.args(["user-program", program.stop_signal.as_str(), "--"]);
+                command.args(&program.words).env_clear();
+                // As in an image: where programs are, and where they keep their files.
+                command.envs(["PATH", "HOME"].iter().filter_map(|n| Some((n, env::var_os(n)?))));
+                command.env("HOSTNAME", task.to_string()).env("PORT", port.to_string());
                 command.envs(environment.iter().map(|(name, value)| (name, value)));
             }
             // Keeps the environment: `envoy` may be a script that needs it to find the real one.
@@ -67,6 +84,7 @@ impl Program {
     pub(crate) fn report(&self, line: &str) -> Option<Report> {
         let line: Value = serde_json::from_str(line).ok()?;
         match self {
+            Self::User { .. } => None,
             Self::Task { .. } => match line["event"].as_str()? {
                 "start" => line["address"].as_str()?.parse().ok().map(Report::Listening),
                 "drain" => Some(Report::Draining),
@@ -81,7 +99,7 @@ impl Program {
 
     /// Whether a line of its log is printed. Envoy's lines of level info are too many.
     pub(crate) fn is_printed(&self, line: &str) -> bool {
-        matches!(self, Self::Task { .. }) || !line.starts_with(r#"{"level":"info""#)
+        !matches!(self, Self::Envoy { .. }) || !line.starts_with(r#"{"level":"info""#)
     }
 }
 

@@ -52,6 +52,19 @@ impl Task {
     }
 }
 
+/// Finds a service by its name.
+///
+/// # Errors
+///
+/// There is none: the message has those that there are.
+pub(crate) fn find_service(name: &str) -> Result<Service, String> {
+    Service::find(name).ok_or_else(|| {
+        let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        let name = escape::word(name);
+        format!("there is no service {name}: give one of {}", names.join(", "))
+    })
+}
+
 /// The name of the proxy in front of a service's tasks.
 pub(crate) fn front_name(service: Service) -> &'static str {
     match service.kind {

@@ -26,6 +26,8 @@ pub fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
     )
 }
 
-fn is_program(path: &Path) -> bool {
+/// Whether it is a file that may be executed.
+#[must_use]
+pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }

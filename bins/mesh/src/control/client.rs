@@ -1,5 +1,6 @@
 //! Sends commands to a running mesh.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use smol::Async;
 use smol::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -45,18 +47,41 @@ pub(crate) fn send(port: Option<u16>, request: &Request) -> Result<String, Strin
 
 const SUSPENDED: &str = "does not answer: if Ctrl-Z has suspended it, fg resumes it";
 
-/// The address of the load balancer of the mesh on this port, or of the only one.
+/// A mesh, as another terminal sees it.
+pub(crate) struct Look {
+    /// The address of its load balancer.
+    pub(crate) front: SocketAddr,
+    /// How many requests each task of each service has answered, the edge first, where a program of
+    /// the user's may not say so in its answers.
+    pub(crate) answered: Option<Vec<BTreeMap<String, u64>>>,
+}
+
+/// Looks at the mesh on this port, or at the only one.
 ///
 /// # Errors
 ///
 /// It is not clear which mesh is meant, or it does not answer.
-pub(crate) fn front(port: Option<u16>) -> Result<SocketAddr, String> {
+pub(crate) fn look(port: Option<u16>) -> Result<Look, String> {
     let port = smol::block_on(async {
         let sockets = Sockets::open().map_err(|error| error.to_string())?;
         which(&sockets, port).await
     })?;
-    send(Some(port), &Request::Status { json: false })?;
-    Ok((Ipv4Addr::LOCALHOST, port).into())
+    let status = send(Some(port), &Request::Status { json: true })?;
+    let status: Value = serde_json::from_str(&status).map_err(|error| error.to_string())?;
+    let services = || status["services"].as_array().into_iter().flatten();
+    let of_tasks = |service: &Value| {
+        let tasks = service["tasks"].as_array().into_iter().flatten();
+        let answered = |t: &Value| Some((t["name"].as_str()?.to_owned(), t["answered"].as_u64()?));
+        tasks.filter_map(answered).collect()
+    };
+    let has_commands = services().any(|service| service["command"].is_string());
+    let mut answered: Vec<BTreeMap<_, _>> = services().map(of_tasks).collect();
+    // The edge is the last of the services.
+    answered.rotate_right(1);
+    // Where connections are balanced nobody counts requests.
+    let are_counted = answered.iter().any(|its| !its.is_empty());
+    let answered = (has_commands && are_counted).then_some(answered);
+    Ok(Look { front: (Ipv4Addr::LOCALHOST, port).into(), answered })
 }
 
 /// The port of the mesh that is meant.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use application::{SERVICES, Service};
 use nix::sys::signal::Signal;
 
 use super::request::Request;
-use crate::escape;
 use crate::orchestrator::Orchestrator;
-use crate::task::Task;
+use crate::task::{Task, find_service as find};
 
 /// Executes a command, and returns a line that describes what was done.
 ///
@@ -37,14 +35,6 @@ pub(super) async fn execute(mesh: &Arc<Orchestrator>, request: Request) -> Resul
         Request::Rollback { service } => mesh.roll_back(find(&service)?).await,
     };
     done.inspect(|what| mesh.announce(what))
-}
-
-fn find(service: &str) -> Result<Service, String> {
-    Service::find(service).ok_or_else(|| {
-        let names: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
-        let service = escape::word(service);
-        format!("there is no service {service}: give one of {}", names.join(", "))
-    })
 }
 
 /// A variable's value; the word `none` unsets it.

@@ -18,6 +18,6 @@ mod request;
 mod server;
 mod sockets;
 
-pub(crate) use client::{front, send};
+pub(crate) use client::{Look, look, send};
 pub(crate) use request::Request;
 pub(crate) use server::Server;

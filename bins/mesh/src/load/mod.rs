@@ -13,7 +13,6 @@ mod pace;
 mod report;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use parking_lot::Mutex;
 use smol::stream::StreamExt as _;
 use smol::{Timer, future};
 
+use crate::control::Look;
 use crate::terminal;
 use crate::value::whole;
 use client::{Client, TIMEOUT, Target};
@@ -49,20 +49,24 @@ pub(crate) struct Options {
     url: Option<Target>,
 }
 
-/// Generates load until its end or Ctrl-C, and returns the report. `front` is the address of the
-/// mesh's load balancer.
+/// Generates load until its end or Ctrl-C, and returns the report. `look` looks at the
+/// mesh on this port.
 ///
 /// # Errors
 ///
 /// Nothing accepts connections there, or no request got a greeting.
 pub(crate) fn run(
     options: Options,
-    front: impl FnOnce() -> Result<SocketAddr, String>,
+    port: Option<u16>,
+    look: fn(Option<u16>) -> Result<Look, String>,
 ) -> Result<String, String> {
-    let target = Arc::new(match options.url {
-        Some(url) => url,
-        None => Target::at(front()?),
-    });
+    let (target, mesh) = if let Some(url) = options.url {
+        (url, None)
+    } else {
+        let mesh = look(port)?;
+        (Target::at(mesh.front), Some(mesh))
+    };
+    let target = Arc::new(target);
     let time = Duration::from_secs(options.seconds.into());
     let pace = Arc::new(Pace::start(options.rate, time));
     let mut first = Client::new(target.clone());
@@ -92,6 +96,11 @@ pub(crate) fn run(
     let (elapsed, never_sent) = (pace.elapsed(), pace.never_sent());
     let mut report = report.lock();
     report.ended(never_sent, options.rate);
+    if let Some(Look { front, answered: Some(before) }) = mesh
+        && let Some(now) = look(Some(front.port()))?.answered
+    {
+        report.answered(&before, now);
+    }
     let words = report.text(elapsed);
     if report.greetings() == 0 { Err(words) } else { Ok(words) }
 }

@@ -89,6 +89,22 @@ impl Report {
         }
     }
 
+    /// Who answered, as the proxies of the mesh counted before and after the load.
+    pub(super) fn answered(
+        &mut self,
+        before: &[BTreeMap<String, u64>],
+        mut now: Vec<BTreeMap<String, u64>>,
+    ) {
+        for (now, before) in now.iter_mut().zip(before) {
+            for (task, count) in now {
+                // Less than before: a new task has the name.
+                *count =
+                    count.checked_sub(before.get(task).copied().unwrap_or(0)).unwrap_or(*count);
+            }
+        }
+        self.responders = Responders { places: now, ..Responders::default() };
+    }
+
     pub(super) fn greetings(&self) -> u64 {
         self.greetings.count()
     }

@@ -9,3 +9,4 @@ mod load;
 mod proxies;
 mod requests;
 mod running;
+mod user_programs;
