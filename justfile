@@ -95,10 +95,6 @@ _dist:
 new-service NAME:
     cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
 
-# Check the format, the lints and the tests
-[group('test')]
-check: format clippy test
-
 # Check the format
 [group('test')]
 format:
@@ -223,6 +219,11 @@ size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
 [group('run'), no-exit-message]
 curl URL='http://127.0.0.1:8080':
     @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
+
+# Check what is promised: of the mesh that runs, or of a URL; --lab breaks, scales and releases it, too
+[group('run'), no-exit-message]
+check *ARGS:
+    cargo mesh check {{ ARGS }}
 
 # Generate load with 32 connections for a minute
 [group('run'), no-exit-message]

@@ -13,6 +13,7 @@
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
 //! | `control` | commands from another terminal |
 //! | `load` | the load generator |
+//! | `check` | what is promised, asked of whatever runs |
 //! | `task` | a task's name and variables |
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process runs, a task or an Envoy, and what its log reports |
@@ -35,6 +36,7 @@
 
 mod arguments;
 mod built_in;
+mod check;
 mod child;
 mod connection;
 mod control;
@@ -82,6 +84,13 @@ fn main() -> ExitCode {
             raise_open_files_limit();
             say(load::run(options, || control::front(port)))
         }
+        Ok(Action::Check(port, options)) => match check::run(&options, port) {
+            Ok(checked) => match (say(Ok(checked.text)), checked.is_as_expected) {
+                (said, true) => said,
+                (_, false) => ExitCode::FAILURE,
+            },
+            Err(error) => fail(&error),
+        },
         Ok(Action::RunChild(Child::Task { service, ip })) => child::serve(service, ip),
         Ok(Action::RunChild(Child::Envoy { executable, configuration })) => {
             fail(&child::become_envoy(&executable, &configuration))
