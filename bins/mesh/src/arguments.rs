@@ -13,6 +13,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use envoy_config::Connect;
 use nix::sys::signal::Signal;
 
+use crate::check;
 use crate::child::ServiceProgram;
 use crate::control::Request;
 use crate::load;
@@ -43,6 +44,8 @@ pub(crate) enum Action {
     Control(Option<u16>, Request),
     /// Put load on a URL, or on that mesh.
     Load(Option<u16>, load::Options),
+    /// Check a URL, or that mesh.
+    Check(Option<u16>, check::Options),
     /// Run as a process of a mesh.
     RunChild(Child),
     /// Print a text.
@@ -145,6 +148,8 @@ enum Command {
     Control(Request),
     /// Generate load, and report throughput, latency, errors, and which tasks answered
     Load(load::Options),
+    /// Ask for what the application promises, and say what was seen: of a mesh, of compose.yaml, on AWS
+    Check(check::Options),
     #[command(flatten)]
     Child(Child),
 }
@@ -193,14 +198,16 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
     let Options { port, json, .. } = line.options;
     Ok(match line.command {
         Some(command) => {
-            let status = matches!(command, Command::Control(Request::Status { .. }));
-            check_options(&matches, status)?;
+            let prints_json =
+                matches!(command, Command::Control(Request::Status { .. }) | Command::Check(_));
+            check_options(&matches, prints_json)?;
             match command {
                 Command::Control(Request::Status { json: own }) => {
                     Action::Control(port, Request::Status { json: json || own })
                 }
                 Command::Control(request) => Action::Control(port, request),
                 Command::Load(options) => Action::Load(port, options),
+                Command::Check(options) => Action::Check(port, options.with_json(json)),
                 Command::Child(child) => Action::RunChild(child),
             }
         }
@@ -215,11 +222,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
 }
 
 /// Refuses options for starting a mesh before a command that starts none.
-fn check_options(matches: &ArgMatches, status: bool) -> Result<(), String> {
+fn check_options(matches: &ArgMatches, prints_json: bool) -> Result<(), String> {
     let Some((command, _)) = matches.subcommand() else { return Ok(()) };
     for option in ["tasks", "proxy", "connect", "json", "run", "stop_signal", "watch"] {
         let given = matches.value_source(option) == Some(ValueSource::CommandLine);
-        if given && !(status && option == "json") {
+        if given && !(prints_json && option == "json") {
             let option = option.replace('_', "-");
             return Err(format!("--{option} is not for {command}: leave it out; see --help"));
         }
@@ -273,7 +280,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_in_one_line() {
         let commands =
-            "status, scale, pause, resume, kill, fault, release, promote, rollback, load";
+            "status, scale, pause, resume, kill, fault, release, promote, rollback, load, check";
         for (line, error) in [
             ("--tasks 0", "--tasks 0: give a whole number from 1 to 32"),
             ("--tasks many", "--tasks many: give a whole number from 1 to 32"),

@@ -13,6 +13,7 @@
 //! | `orchestrator` | its tasks, and what changes them: scale, fault, release |
 //! | `control` | commands from another terminal |
 //! | `load` | the load generator |
+//! | `check` | what is promised, asked of whatever runs |
 //! | `task` | a task's name and variables |
 //! | `supervisor` | keeps a process running |
 //! | `program` | what that process runs, a task or an Envoy, and what its log reports |
@@ -37,6 +38,7 @@
 
 mod arguments;
 mod built_in;
+mod check;
 mod child;
 mod connection;
 mod control;
@@ -87,6 +89,13 @@ fn main() -> ExitCode {
             raise_open_files_limit();
             say(load::run(options, port, control::look))
         }
+        Ok(Action::Check(port, options)) => match check::run(&options, port) {
+            Ok(checked) => match (say(Ok(checked.text)), checked.is_as_expected) {
+                (said, true) => said,
+                (_, false) => ExitCode::FAILURE,
+            },
+            Err(error) => fail(&error),
+        },
         Ok(Action::RunChild(Child::Task { service, ip })) => child::serve(service, ip),
         Ok(Action::RunChild(Child::UserProgram { stop_signal, words })) => {
             fail(&child::become_user_program(stop_signal, &words))

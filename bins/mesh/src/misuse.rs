@@ -19,6 +19,7 @@ pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("promote", "cargo mesh promote name"),
     ("rollback", "cargo mesh rollback name"),
     ("load", "cargo mesh load --seconds 10"),
+    ("check", "cargo mesh check --lab"),
 ];
 
 /// Former commands that ECS users would take for something else, and what to use instead.

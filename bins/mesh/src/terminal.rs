@@ -1,7 +1,7 @@
 //! What a terminal can show, and its width.
 
 use std::env;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::os::fd::AsFd;
 
 /// Assumed if the width is unknown.
@@ -25,5 +25,31 @@ pub(crate) fn width(output: &impl AsFd) -> usize {
         // The kernel reports 0 for a terminal without a window.
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => USUAL_WIDTH,
+    }
+}
+
+/// The line on the terminal that is overwritten.
+#[derive(Default)]
+pub(crate) struct Line {
+    written: usize,
+}
+
+impl Line {
+    /// Overwrites the line, with blanks instead of escape codes. It stays short of the last column,
+    /// because a line that wraps cannot be overwritten.
+    pub(crate) fn write(&mut self, text: &str) {
+        let mut stderr = std::io::stderr();
+        let room = width(&stderr).saturating_sub(1);
+        let text: String = text.chars().take(room).collect();
+        let before = self.written.min(room);
+        // Standard error may be closed.
+        let _ = write!(stderr, "\r{text:before$}\r");
+        self.written = text.len();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.write("");
     }
 }

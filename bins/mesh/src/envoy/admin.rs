@@ -27,6 +27,17 @@ pub(super) async fn counter(admin: PathBuf, name: &str) -> io::Result<u64> {
     Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or_default())
 }
 
+/// Its version, from `"version": "COMMIT/1.40.0/Clean/RELEASE/BoringSSL"`.
+///
+/// # Errors
+///
+/// Nobody answers at the socket, or not in time, or without a version.
+pub(crate) async fn version(admin: PathBuf) -> io::Result<String> {
+    let answer = get(admin, "/server_info".to_owned()).await?;
+    let version = answer.split(r#""version": ""#).nth(1).and_then(|rest| rest.split('/').nth(1));
+    version.map(str::to_owned).ok_or_else(|| io::Error::other("no version in its answer"))
+}
+
 /// Whether an endpoint gets no requests: it is ejected, or its health check failed.
 ///
 /// # Errors

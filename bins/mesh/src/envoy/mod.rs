@@ -40,6 +40,7 @@ use crate::task::{Task, Traffic};
 use addresses::{own_address, virtual_address};
 use folder::{Folder, LOAD_BALANCER, Member};
 
+pub(crate) use admin::version;
 pub(crate) use folder::remove_what_is_left;
 
 /// A process that passes requests on.

@@ -1,5 +1,6 @@
 //! Sends requests on one connection.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::http::request::Builder;
+use hyper::{Request, Response, StatusCode, Uri, header};
 use parking_lot::Mutex;
 use smol::Timer;
 
@@ -30,7 +32,7 @@ const REST: Duration = Duration::from_millis(10);
 pub(crate) struct Target {
     /// `host:port`, for the Host header and to connect.
     authority: String,
-    path: String,
+    pub(crate) path: String,
 }
 
 impl Target {
@@ -54,16 +56,30 @@ impl Target {
         })
     }
 
-    pub(super) fn at(address: SocketAddr) -> Self {
+    /// Its port, if it is on this machine.
+    pub(crate) fn port_of_this_machine(&self) -> Option<u16> {
+        let (host, port) = self.authority.rsplit_once(':')?;
+        if ["127.0.0.1", "localhost"].contains(&host) { port.parse().ok() } else { None }
+    }
+
+    pub(crate) fn at(address: SocketAddr) -> Self {
         Self { authority: address.to_string(), path: "/".to_owned() }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
     }
 }
 
 type Connection = SendRequest<Empty<Bytes>>;
 
 /// One connection, reopened when it ends.
-pub(super) struct Client {
+pub(crate) struct Client {
     target: Arc<Target>,
+    /// How many connections it has opened.
+    pub(crate) opened: u32,
     connection: Option<Connection>,
     stage: Stage,
 }
@@ -77,8 +93,8 @@ enum Stage {
 }
 
 impl Client {
-    pub(super) fn new(target: Arc<Target>) -> Self {
-        Self { target, connection: None, stage: Stage::Addresses }
+    pub(crate) fn new(target: Arc<Target>) -> Self {
+        Self { target, opened: 0, connection: None, stage: Stage::Addresses }
     }
 
     /// Opens its connection before the first request.
@@ -86,7 +102,7 @@ impl Client {
     /// # Errors
     ///
     /// It cannot connect: the message has the reason and a remedy.
-    pub(super) async fn open(&mut self) -> Result<(), String> {
+    pub(crate) async fn open(&mut self) -> Result<(), String> {
         let opened = within(TIMEOUT, self.connect()).await;
         let failure = match opened.unwrap_or_else(|| Err(self.timeout())) {
             Ok(connection) => {
@@ -109,8 +125,7 @@ impl Client {
     pub(super) async fn run(mut self, number: usize, pace: Arc<Pace>, report: Arc<Mutex<Report>>) {
         while let Some(due) = pace.next().await {
             report.lock().sent(number, due);
-            let outcome =
-                within(TIMEOUT, self.request()).await.unwrap_or_else(|| Err(self.timeout()));
+            let outcome = self.greeting().await;
             let failed = outcome.is_err();
             report.lock().finished(number, outcome);
             if failed {
@@ -120,30 +135,39 @@ impl Client {
         }
     }
 
-    /// Sends one request, and returns the body of the answer.
-    async fn request(&mut self) -> Result<String, Failure> {
+    /// Asks for a greeting.
+    pub(crate) async fn greeting(&mut self) -> Result<String, Failure> {
+        let answer = self.exchange(Request::get(&self.target.path)).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(Failure::Status(answer.status().as_u16()));
+        }
+        String::from_utf8(answer.into_body().into()).map_err(|_| Failure::NoGreeting)
+    }
+
+    /// Sends one request, and returns the answer.
+    pub(crate) async fn exchange(&mut self, request: Builder) -> Result<Response<Bytes>, Failure> {
+        within(TIMEOUT, Box::pin(self.send(request))).await.unwrap_or_else(|| Err(self.timeout()))
+    }
+
+    async fn send(&mut self, request: Builder) -> Result<Response<Bytes>, Failure> {
         let kept = self.connection.take().filter(|kept| !kept.is_closed());
         let mut connection = match kept {
             Some(kept) => kept,
             None => self.connect().await?,
         };
         self.stage = Stage::Answer;
-        let request = Request::get(&self.target.path)
+        let request = request
             .header(header::HOST, &self.target.authority)
             .body(Empty::new())
             .map_err(|_| Failure::Closed)?;
         let sent = connection.send_request(request).await;
-        let answer = sent.map_err(|error| Failure::of_request(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let (head, body) = sent.map_err(|error| Failure::of_request(&error))?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map_err(|error| Failure::of_body(&*error, MAX_ANSWER))?.to_bytes();
         // Ready for the next request; if the server closes the connection, `is_closed` tells.
         let _ = connection.ready().await;
         self.connection = Some(connection);
-        if status != StatusCode::OK {
-            return Err(Failure::Status(status.as_u16()));
-        }
-        String::from_utf8(body.into()).map_err(|_| Failure::NoGreeting)
+        Ok(Response::from_parts(head, body))
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
@@ -153,7 +177,10 @@ impl Client {
         let mut last = Failure::UnknownHost;
         for address in addresses.map_err(|error| Failure::of_lookup(&error))? {
             match connection::open(address).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    self.opened += 1;
+                    return Ok(connection);
+                }
                 Err(error) => last = Failure::of_connection(&error),
             }
         }

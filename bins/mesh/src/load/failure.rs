@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 /// Why a request got no greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Another status than 200.
     Status(u16),
     /// Another status, once there are too many different ones to count separately.

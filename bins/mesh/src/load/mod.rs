@@ -12,21 +12,22 @@ mod failure;
 mod pace;
 mod report;
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use parking_lot::Mutex;
 use smol::stream::StreamExt as _;
-use smol::{Timer, future};
+use smol::{Task, Timer, future};
 
 use crate::control::Look;
-use crate::terminal;
+use crate::terminal::{self, Line};
 use crate::value::whole;
-use client::{Client, TIMEOUT, Target};
+use client::TIMEOUT;
+pub(crate) use client::{Client, Target};
+pub(crate) use failure::Failure;
 use pace::Pace;
-use report::Report;
+pub(crate) use report::{Report, responders};
 
 /// How much load, and where.
 #[derive(clap::Args)]
@@ -47,6 +48,54 @@ pub(crate) struct Options {
     /// `http://host[:port][/path]` [default: the load balancer of the running mesh]
     #[arg(value_parser = Target::parse)]
     url: Option<Target>,
+}
+
+/// A load that is put on in the background, until this is dropped.
+pub(crate) struct Load {
+    pace: Arc<Pace>,
+    report: Arc<Mutex<Report>>,
+    clients: Vec<Task<()>>,
+}
+
+impl Load {
+    /// This many requests a second for this time, on so many connections.
+    pub(crate) fn start(
+        target: &Arc<Target>,
+        connections: usize,
+        rate: u32,
+        time: Duration,
+    ) -> Self {
+        let clients = (0..connections).map(|_| Client::new(target.clone()));
+        Self::of(clients.collect(), Arc::new(Pace::start(Some(rate), time)))
+    }
+
+    fn of(clients: Vec<Client>, pace: Arc<Pace>) -> Self {
+        let report = Arc::new(Mutex::new(Report::new(clients.len())));
+        let start = |(number, client): (usize, Client)| {
+            smol::spawn(client.run(number, pace.clone(), report.clone()))
+        };
+        let clients = clients.into_iter().enumerate().map(start).collect();
+        Self { pace, report, clients }
+    }
+
+    /// Waits until the clients have ended.
+    async fn ended(&mut self) {
+        for client in &mut self.clients {
+            client.await;
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn wait(mut self) -> Arc<Mutex<Report>> {
+        self.ended().await;
+        self.report
+    }
+
+    /// Ends it, with the requests that are on their way.
+    pub(crate) async fn stop(self) -> Arc<Mutex<Report>> {
+        self.pace.stop();
+        self.wait().await
+    }
 }
 
 /// Generates load until its end or Ctrl-C, and returns the report. `look` looks at the
@@ -71,25 +120,15 @@ pub(crate) fn run(
     let pace = Arc::new(Pace::start(options.rate, time));
     let mut first = Client::new(target.clone());
     smol::block_on(first.open())?;
-    let clients = usize::from(options.connections);
-    let report = Arc::new(Mutex::new(Report::new(clients)));
+    let others = (1..options.connections).map(|_| Client::new(target.clone()));
+    let mut load = Load::of(std::iter::once(first).chain(others).collect(), pace.clone());
+    let report = load.report.clone();
     smol::block_on(async {
-        let others = (1..clients).map(|_| Client::new(target.clone()));
-        let start = |(number, client): (usize, Client)| {
-            smol::spawn(client.run(number, pace.clone(), report.clone()))
-        };
-        let all = std::iter::once(first).chain(others).enumerate();
-        let clients: Vec<_> = all.map(start).collect();
-        let all = async {
-            for client in clients {
-                client.await;
-            }
-        };
         // Whatever the clients still wait for.
         let limit = async {
             Timer::at(pace.end() + TIMEOUT).await;
         };
-        let end = future::or(all, future::or(limit, interrupted()));
+        let end = future::or(load.ended(), future::or(limit, interrupted()));
         // It never ends.
         future::or(end, show_progress(&report)).await;
     });
@@ -99,7 +138,7 @@ pub(crate) fn run(
     if let Some(Look { front, answered: Some(before) }) = mesh
         && let Some(now) = look(Some(front.port()))?.answered
     {
-        report.answered(&before, now);
+        report.count_answered(&before, now);
     }
     let words = report.text(elapsed);
     if report.greetings() == 0 { Err(words) } else { Ok(words) }
@@ -128,31 +167,5 @@ async fn show_progress(report: &Mutex<Report>) {
         };
         line.write(&format!("{second} s: {}/s, {errors} failed", greetings - last));
         last = greetings;
-    }
-}
-
-/// The line on the terminal that is overwritten.
-#[derive(Default)]
-struct Line {
-    written: usize,
-}
-
-impl Line {
-    /// Overwrites the line, with blanks instead of escape codes. It stays short of the last column,
-    /// because a line that wraps cannot be overwritten.
-    fn write(&mut self, text: &str) {
-        let mut stderr = std::io::stderr();
-        let room = terminal::width(&stderr).saturating_sub(1);
-        let text: String = text.chars().take(room).collect();
-        let before = self.written.min(room);
-        // Standard error may be closed.
-        let _ = write!(stderr, "\r{text:before$}\r");
-        self.written = text.len();
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.write("");
     }
 }

@@ -1,6 +1,6 @@
 //! When each request is due.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use smol::Timer;
@@ -13,12 +13,20 @@ pub(super) struct Pace {
     rate: Option<u32>,
     taken: AtomicU64,
     sent: AtomicU64,
+    stopped: AtomicBool,
 }
 
 impl Pace {
     /// Starts now, and ends after `time`.
     pub(super) fn start(rate: Option<u32>, time: Duration) -> Self {
-        Self { start: Instant::now(), time, rate, taken: 0.into(), sent: 0.into() }
+        Self {
+            start: Instant::now(),
+            time,
+            rate,
+            taken: 0.into(),
+            sent: 0.into(),
+            stopped: false.into(),
+        }
     }
 
     /// Waits until the next request is due, and returns that time, which may be past; `None` at the end.
@@ -34,11 +42,16 @@ impl Pace {
         if due < end {
             Timer::at(due).await;
         }
-        if due >= end || Instant::now() >= end {
+        if due >= end || Instant::now() >= end || self.stopped.load(Relaxed) {
             return None;
         }
         self.sent.fetch_add(1, Relaxed);
         Some(due)
+    }
+
+    /// Ends it sooner.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
     }
 
     /// When the last request may be due.

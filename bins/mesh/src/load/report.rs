@@ -19,7 +19,7 @@ const MAX_STATUSES: usize = 16;
 const STEPS: u64 = 1000;
 
 /// The results so far.
-pub(super) struct Report {
+pub(crate) struct Report {
     greetings: Times,
     failures: BTreeMap<Failure, Times>,
     responders: Responders,
@@ -90,7 +90,7 @@ impl Report {
     }
 
     /// Who answered, as the proxies of the mesh counted before and after the load.
-    pub(super) fn answered(
+    pub(super) fn count_answered(
         &mut self,
         before: &[BTreeMap<String, u64>],
         mut now: Vec<BTreeMap<String, u64>>,
@@ -105,12 +105,25 @@ impl Report {
         self.responders = Responders { places: now, ..Responders::default() };
     }
 
-    pub(super) fn greetings(&self) -> u64 {
+    pub(crate) fn greetings(&self) -> u64 {
         self.greetings.count()
     }
 
-    pub(super) fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.failures.values().map(Times::count).sum()
+    }
+
+    /// How many there were of each kind of failure.
+    pub(crate) fn failures(&self) -> String {
+        let failures =
+            self.failures.iter().map(|(kind, times)| format!("{} {kind}", times.count()));
+        let failures: Vec<_> = failures.collect();
+        if failures.is_empty() { "none".to_owned() } else { failures.join(", ") }
+    }
+
+    /// How often each task answered: those of the edge, and those of each leaf.
+    pub(crate) fn answered(&self) -> &[BTreeMap<String, u64>] {
+        &self.responders.places
     }
 
     /// The report of a load that took `time`.
@@ -118,13 +131,9 @@ impl Report {
         let greetings = self.greetings();
         #[expect(clippy::cast_precision_loss, reason = "2^52 greetings take a while")]
         let rate = greetings as f64 / time.as_secs_f64();
-        let failures =
-            self.failures.iter().map(|(kind, times)| format!("{} {kind}", times.count()));
-        let failures: Vec<_> = failures.collect();
-        let errors = if failures.is_empty() { "none".to_owned() } else { failures.join(", ") };
         let mut lines = vec![
             format!("{greetings} greetings in {:.1} s: {rate:.0} a second", time.as_secs_f64()),
-            format!("errors: {errors}"),
+            format!("errors: {}", self.failures()),
         ];
         lines.extend(self.table());
         lines.extend(self.responders.lines());
@@ -247,7 +256,7 @@ fn by_number(one: &str, other: &str) -> Ordering {
 }
 
 /// The tasks that made a greeting: `From greeter-1: Hello (greeting-2) Ada (name-1 green)`.
-fn responders(body: &str) -> Option<Vec<String>> {
+pub(crate) fn responders(body: &str) -> Option<Vec<String>> {
     let (edge, rest) = body.strip_prefix("From ")?.split_once(": ")?;
     let leaves = rest.split('(').skip(1).map(|part| part.split_once(')').map(|(leaf, _)| leaf));
     let leaves: Vec<_> = leaves.collect::<Option<_>>()?;

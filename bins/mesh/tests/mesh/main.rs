@@ -2,6 +2,7 @@
 
 mod application;
 mod browser;
+mod check;
 mod control;
 mod envoy;
 mod life;
