@@ -23,7 +23,7 @@ const ADDRESS: Ipv4Addr = if cfg!(target_os = "linux") { OWN_ADDRESS } else { Ip
 /// still serves it.
 #[must_use]
 pub fn is_check(address: SocketAddr) -> bool {
-    address.ip() == IpAddr::V4(OWN_ADDRESS)
+    address.ip().to_canonical() == IpAddr::V4(OWN_ADDRESS)
 }
 
 /// Checks the health of the service on `port` of this machine. Returns one line, healthy or not.

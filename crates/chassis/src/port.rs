@@ -18,6 +18,8 @@ const BACKLOG: i32 = 4096;
 pub struct Port {
     socket: Socket,
     address: SocketAddr,
+    /// Another socket on this address would get IPv4 too: the system's default (ipv6(7), bindv6only).
+    is_dual_stack: bool,
 }
 
 impl Port {
@@ -48,14 +50,16 @@ impl Port {
 
     fn take_one(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let mut is_dual_stack = false;
         if address.is_ipv6() {
+            is_dual_stack = address.ip().is_unspecified() && !socket.only_v6()?;
             socket.set_only_v6(true)?; // IPv4 has its own
         }
         // Allows binding while connections of the last process are in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, is_dual_stack })
     }
 
     /// The address, with the port that was bound.
@@ -69,14 +73,23 @@ impl Port {
         self.socket.listen(BACKLOG)?;
         Ok(self.socket.into())
     }
+}
 
-    /// Allows the same user to bind the port again, for a library that insists on binding itself
-    /// (with `SO_REUSEPORT`). While this value lives the port stays bound; it never listens, so it
-    /// gets no connections.
-    pub fn share(&self) -> io::Result<SocketAddr> {
-        self.socket.set_reuse_port(true)?;
-        Ok(self.address)
+/// Allows the same user to bind these ports again, for a library that insists on binding itself (with
+/// `SO_REUSEPORT`), and returns the addresses to bind: one for both families where the system allows
+/// that, because a listener costs a start. While the ports live they stay bound; they never listen,
+/// so they get no connections.
+///
+/// # Errors
+///
+/// The system call that failed.
+pub fn share(ports: &[Port]) -> io::Result<Vec<SocketAddr>> {
+    for port in ports {
+        port.socket.set_reuse_port(true)?;
     }
+    let dual_stack = ports.iter().find(|port| port.is_dual_stack);
+    let bound = dual_stack.map_or(ports, std::slice::from_ref);
+    Ok(bound.iter().map(Port::address).collect())
 }
 
 /// The ports' addresses, for the log: `0.0.0.0:3000, [::]:3000`.
@@ -97,6 +110,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::net::TcpStream;
 
     use super::*;
 
@@ -114,13 +128,32 @@ mod tests {
 
     #[test]
     fn a_shared_port_is_still_refused_to_those_who_want_it_alone() {
-        let port = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
-        let address = port.share().unwrap();
-        let library = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let port = Port::take(&[LOOPBACK], 0).unwrap();
+        let address = share(&port).unwrap()[0];
+        let _library = listen(address);
+        assert!(Port::take(&[LOOPBACK], address.port()).is_err());
+    }
+
+    /// As a library does.
+    fn listen(address: SocketAddr) -> Socket {
+        let library = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         library.set_reuse_port(true).unwrap();
         library.bind(&address.into()).unwrap();
         library.listen(1).unwrap();
-        assert!(Port::take(&[LOOPBACK], address.port()).is_err());
+        library
+    }
+
+    #[test]
+    fn a_shared_port_is_reached_on_every_address() {
+        let ports = Port::take(ALL_ADDRESSES, 0).unwrap();
+        let _library: Vec<_> = share(&ports).unwrap().into_iter().map(listen).collect();
+        for port in &ports {
+            let localhost: IpAddr = match port.address() {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            TcpStream::connect((localhost, port.address().port())).unwrap();
+        }
     }
 
     #[test]

@@ -103,9 +103,9 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
         shutdown: shutdown.clone(),
         watch: Watch::start(),
     });
-    for port in &ports {
+    for address in port::share(&ports)? {
         let accepting = CoopBudget::default();
-        Connections { shared: shared.clone(), accepting }.start(port.share()?)?;
+        Connections { shared: shared.clone(), accepting }.start(address)?;
     }
     // The library writes a line to standard error for every bad head, panics when it cannot,
     // and waits when nobody reads them. From here on it is a file open for reading: each write

@@ -70,15 +70,17 @@ impl Watch {
         // With files for the own ones alone, one at a time is still better than none.
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
-        let (all, statm) = (open.clone(), File::open("/proc/self/statm").ok());
+        let all = open.clone();
         let watcher = go!(move || {
-            let (mut over, mut now) = (0, 0);
+            let (mut over, mut now, mut statm) = (0, 0, None);
             loop {
                 if all.lock().is_empty() {
                     coroutine::park();
                 }
                 // Behind this it runs on the thread of may's timers, whatever keeps the worker.
                 coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
+                // Opened here: a start does not wait for it.
+                statm = statm.or_else(|| File::open("/proc/self/statm").ok());
                 let before = std::mem::replace(&mut now, resident(statm.as_ref()));
                 let mut open = all.lock();
                 // What is freed stays with the process for a while, and is no reason.

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use application::{EDGE, Kind, Service};
-use chassis::Port;
+use chassis::{Port, port};
 use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 use parking_lot::Mutex;
 
@@ -84,9 +84,7 @@ impl Envoy {
         let port = ports[0].address().port();
         let front_address = front.address();
         ports.push(front);
-        for port in &ports {
-            port.share()?;
-        }
+        port::share(&ports)?;
         let (folder, ports) = (Arc::new(Folder::new(port)?), Mutex::new(ports));
         let envoy = Self { connect, executable, folder, front: front_address, port, ports };
         envoy.folder.configure(&envoy.bootstrap_of_load_balancer())?;
@@ -103,10 +101,9 @@ impl Envoy {
         for ip in addresses::all_of(task) {
             // The first tasks' are taken from the start.
             if !ports.iter().any(|port| port.address().ip() == ip) {
-                for port in Port::take(&[ip], self.port)? {
-                    port.share()?;
-                    ports.push(port);
-                }
+                let taken = Port::take(&[ip], self.port)?;
+                port::share(&taken)?;
+                ports.extend(taken);
             }
         }
         self.folder.configure(&self.bootstrap_of_sidecar(task))?;
