@@ -213,8 +213,18 @@ impl Process {
     /// Resident memory, in KiB.
     #[must_use]
     pub fn memory(&self) -> u64 {
+        self.size("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in KiB.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.size("VmHWM:")
+    }
+
+    fn size(&self, field: &str) -> u64 {
         let status = self.proc("status");
-        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let size = status.lines().find_map(|line| line.strip_prefix(field)).expect("a size");
         size.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

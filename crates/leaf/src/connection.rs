@@ -18,7 +18,7 @@ use crate::watch::{REQUEST_LIMIT, Watch};
 
 /// Bytes of answers after which others have their turn, and it is looked at whether the client
 /// has taken any since the last look. Where it has not, the answer is the last. So in one go a
-/// client is given twice that at most, and two answers: 260 KiB, for which the kernel has room.
+/// client is given twice that at most, and two answers: 256 KiB, for which the kernel has room.
 const BUDGET: usize = 64 * 1024;
 const HEAD: usize = 256; // of an answer, at most
 

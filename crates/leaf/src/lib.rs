@@ -8,7 +8,9 @@
 //! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
 //! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
 //!
-//! What the library does not allow is in docs/http.md, each row held by a test.
+//! What the library does not allow is in docs/http.md, each row held by a test. One row is not: the
+//! library reads until EAGAIN (`http_server.rs`), so a client that floods a throttled leaf with one
+//! head may hold the worker. No client behind a sidecar does.
 
 use std::fmt::Display;
 use std::fs::File;

@@ -175,6 +175,24 @@ impl Binary {
         assert_eq!(process.wait().0.code(), Some(0));
     }
 
+    /// A client that half-closes right behind its request gets no answer where the leaf finds both at
+    /// once: the library sees the end of input before it looks at the input.
+    pub fn may_not_answer_a_half_close(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let (mut early, mut late) = (Client::connect(address), Client::connect(address));
+        for client in [&mut early, &mut late] {
+            assert!(client.send(one).answer().ends_with(&format!(" ({HOST})")));
+        }
+        process.stopped(|| {
+            early.send(one).finish();
+        });
+        early.expect_end();
+        // Whoever reads the answer first has it.
+        assert!(late.send(one).answer().ends_with(&format!(" ({HOST})")));
+        late.finish().expect_end();
+    }
+
     /// Who waits to be told to send the body is answered without it.
     pub fn answers_who_holds_the_body_back(&self) {
         let (_process, address) = Process::serve(&mut self.command());

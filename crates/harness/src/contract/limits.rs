@@ -116,7 +116,8 @@ impl Binary {
         };
         let sent = (0..2000).take_while(take).count();
         assert!(sent < 2000, "it took {sent} times 100 KiB");
-        assert!(process.memory() < 256 * 1024, "{} KiB of memory", process.memory());
+        let peak = process.peak_memory();
+        assert!(peak < 128 * 1024, "{peak} KiB of memory");
         assert_eq!(get(address, "/health"), (200, "ok".into()));
     }
 

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use harness::{Client, Process, get, service, with_files};
 use nix::sys::signal::Signal;
 
-use crate::seen::{kib, memory, open, row};
+use crate::seen::{kib, memory, open, raise_open_files, row};
+
+/// What a leaf takes at most, in KiB (SECURITY.md).
+const MEMORY: u64 = 128 * 1024;
 
 /// 2,000 heads that are none, while standard error is a pipe that nobody reads, or that
 /// nobody can read any more.
@@ -78,11 +81,39 @@ pub(crate) fn without_measure() {
     drop(clients);
     let (sent, stream) = send(address, "GET / HTTP/1.1\r\nX: ", &"x".repeat(100 * 1024), 1024);
     row("of a head of 1 GiB taken", format!("{} MiB", sent >> 20));
-    row("memory then", kib(memory(&process)));
+    row("memory, at most", kib(process.peak_memory()));
     assert!(sent < 512 << 20, "it takes a head of any length");
-    assert!(memory(&process) < 256 * 1024, "it keeps the head");
+    assert!(process.peak_memory() < MEMORY, "it keeps the head");
     drop(stream);
     assert_eq!(get(address, "/health").0, 200);
+}
+
+/// As many connections as a leaf takes, each with a head that has no end, or that stops where the
+/// library has just doubled its buffer.
+pub(crate) fn worst_heads() {
+    println!("\na leaf, and heads without an end on 1,024 connections");
+    raise_open_files();
+    for (what, most) in [("without an end", usize::MAX), ("of 66,000 bytes", 66_000)] {
+        let (process, address) = Process::serve(&mut name());
+        let mut clients: Vec<_> = (0..1024).map(|_| (open(address), most)).collect();
+        for (stream, _) in &mut clients {
+            stream.write_all(b"GET / HTTP/1.1\r\nX: ").expect("it is new");
+            stream.set_nonblocking(true).expect("a socket");
+        }
+        let (piece, start) = ([b'x'; 8192], Instant::now());
+        while start.elapsed() < Duration::from_secs(3) {
+            for (stream, left) in &mut clients {
+                // It may be full, or closed.
+                *left -= stream.write(&piece[..piece.len().min(*left)]).unwrap_or(0);
+            }
+            sleep(Duration::from_millis(1));
+        }
+        drop(clients);
+        assert_eq!(get(address, "/health").0, 200);
+        let peak = process.peak_memory();
+        row(&format!("{what}: memory, at most"), kib(peak));
+        assert!(peak < MEMORY, "it keeps the heads");
+    }
 }
 
 /// Sends `piece` again and again behind `start`, up to so many MiB: how many bytes went, and

@@ -11,7 +11,7 @@ mod leaf;
 mod seen;
 
 /// What is measured, by the names that choose some of them.
-const ALL: [(&str, fn()); 14] = [
+const ALL: [(&str, fn()); 15] = [
     ("slow-heads", crowds::slow_heads),
     ("slow-many", attacks::too_slow_one_by_one),
     ("idle", crowds::idle_connections),
@@ -26,6 +26,7 @@ const ALL: [(&str, fn()); 14] = [
     ("leaf-bad-heads", leaf::bad_heads),
     ("leaf-no-files", leaf::no_files_left),
     ("leaf-unread", leaf::without_measure),
+    ("leaf-heads", leaf::worst_heads),
 ];
 
 fn main() {
