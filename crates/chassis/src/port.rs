@@ -27,26 +27,26 @@ impl Port {
     /// # Errors
     ///
     /// The port is in use or not permitted: the message names the address.
-    pub fn take(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
-        let mut taken = Vec::with_capacity(addresses.len());
+    pub fn bind(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
+        let mut bound = Vec::with_capacity(addresses.len());
         for &ip in addresses {
             let address = SocketAddr::new(ip, port);
-            match Self::take_one(address) {
+            match Self::bind_one(address) {
                 Ok(one) => {
                     port = one.address.port();
-                    taken.push(one);
+                    bound.push(one);
                 }
-                Err(error) if ip.is_ipv6() && !taken.is_empty() && has_no_ipv6(&error) => {}
+                Err(error) if ip.is_ipv6() && !bound.is_empty() && has_no_ipv6(&error) => {}
                 Err(error) => {
                     let text = format!("cannot listen on {address}: {error}");
                     return Err(io::Error::new(error.kind(), text));
                 }
             }
         }
-        Ok(taken)
+        Ok(bound)
     }
 
-    fn take_one(address: SocketAddr) -> io::Result<Self> {
+    fn bind_one(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?; // IPv4 has its own
@@ -104,23 +104,23 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused_by_its_address() {
-        let first = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
+        let first = Port::bind(&[LOOPBACK], 0).unwrap().remove(0);
         let address = first.address();
         let _listening = first.listen().unwrap();
-        let error = Port::take(&[LOOPBACK], address.port()).unwrap_err();
+        let error = Port::bind(&[LOOPBACK], address.port()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
     }
 
     #[test]
     fn a_shared_port_is_still_refused_to_those_who_want_it_alone() {
-        let port = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
+        let port = Port::bind(&[LOOPBACK], 0).unwrap().remove(0);
         let address = port.share().unwrap();
         let library = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         library.set_reuse_port(true).unwrap();
         library.bind(&address.into()).unwrap();
         library.listen(1).unwrap();
-        assert!(Port::take(&[LOOPBACK], address.port()).is_err());
+        assert!(Port::bind(&[LOOPBACK], address.port()).is_err());
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
             writeln!(io::stderr(), "IPv6 is not seen: {error}").unwrap();
             addresses.retain(IpAddr::is_ipv4);
         }
-        let ports = Port::take(ALL_ADDRESSES, 0).unwrap();
+        let ports = Port::bind(ALL_ADDRESSES, 0).unwrap();
         let port = ports[0].address().port();
         let expected: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
         assert_eq!(ports.iter().map(Port::address).collect::<Vec<_>>(), expected);

@@ -52,7 +52,7 @@ impl Handler for Probe {
 /// Serves in this process.
 fn serve() -> (SocketAddr, Shutdown, JoinHandle<io::Result<()>>) {
     const PROBE: Service<Settings<Probe>> = leaf::service();
-    let ports = Port::take(&[Ipv4Addr::LOCALHOST.into()], 0).unwrap();
+    let ports = Port::bind(&[Ipv4Addr::LOCALHOST.into()], 0).unwrap();
     let (address, shutdown) = (ports[0].address(), Shutdown::on_call());
     let settings = (PROBE.settings)(&|_| None).unwrap();
     let stop = shutdown.clone();
