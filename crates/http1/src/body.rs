@@ -187,10 +187,6 @@ fn line(input: &[u8]) -> Result<Option<&[u8]>, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-    use proptest::sample::select;
-
     use super::*;
 
     /// The content, and what follows the body.
@@ -257,38 +253,5 @@ mod tests {
         assert!(decode(Framing::Chunked, &line, 999).is_err());
         let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(over)].concat();
         assert_eq!(decode(Framing::Chunked, &trailers, 999), Err(Refusal::BodyTooLarge));
-    }
-
-    /// Pieces of chunked bodies, good and bad, in any order.
-    fn fragments() -> impl Strategy<Value = Vec<u8>> {
-        const FRAGMENTS: &[&str] = &[
-            "5\r\nhello\r\n",
-            "5\r\nhello\r\n",
-            "3;x=y\r\n\r\n\n\r\n",
-            "1 ; x = \"\\\"\";y\r\nx\r\n",
-            "1;\r\nx\r\n",
-            "1 \r\nx\r\n",
-            "0\r\n",
-            "\r\n",
-            "Trailer: x\r\n",
-            "ffffffffffffffff\r\n",
-            "\n",
-            "g",
-        ];
-        let text = vec(select(FRAGMENTS), 0..12).prop_map(|fragments| fragments.concat());
-        prop_oneof![4 => text.prop_map(String::into_bytes), 1 => vec(any::<u8>(), 0..200)]
-    }
-
-    proptest! {
-        #[test]
-        fn a_body_ends_at_the_same_byte_however_it_is_cut(
-            framing in prop_oneof![Just(Framing::Chunked), (0..100_u64).prop_map(Framing::Length)],
-            input in fragments(),
-            size in 1..64_usize,
-        ) {
-            let whole = decode(framing, &input, usize::MAX);
-            prop_assert_eq!(&decode(framing, &input, size), &whole);
-            prop_assert_eq!(&decode(framing, &input, 1), &whole);
-        }
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use application::LEAVES;
-use harness::{Client, Finished, Process, eventually, fill, get, run, with_files};
+use harness::{Client, Finished, Process, after, eventually, fill, get, run, with_files};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -47,15 +47,6 @@ impl Folder {
         };
         [names(&self.0), names(&self.0.join("mesh"))].concat().into_iter().collect()
     }
-}
-
-/// The same command, run by a shell that first does something else.
-fn after(first: &str, command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{first}; exec \"$@\""), "sh"]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell
 }
 
 /// As when cargo builds it again, and when its folder is removed.

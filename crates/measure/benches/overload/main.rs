@@ -11,11 +11,10 @@ mod leaf;
 mod seen;
 
 /// What is measured, by the names that choose some of them.
-const ALL: [(&str, fn()); 15] = [
+const ALL: [(&str, fn()); 12] = [
     ("slow-heads", crowds::slow_heads),
     ("slow-many", attacks::too_slow_one_by_one),
     ("idle", crowds::idle_connections),
-    ("no-files", crowds::no_files_left),
     ("files-come-and-go", attacks::files_come_and_go),
     ("no-room-to-continue", attacks::no_room_to_continue),
     ("pipelines", attacks::one_who_pipelines),
@@ -23,8 +22,6 @@ const ALL: [(&str, fn()); 15] = [
     ("unread-log", attacks::a_log_that_nobody_reads),
     ("unread-answers", attacks::answers_that_nobody_reads),
     ("many", crowds::many_greetings),
-    ("leaf-bad-heads", leaf::bad_heads),
-    ("leaf-no-files", leaf::no_files_left),
     ("leaf-unread", leaf::without_measure),
     ("leaf-heads", leaf::worst_heads),
 ];
