@@ -1,4 +1,4 @@
-//! More clients than greeter was made for, and more requests.
+//! More clients than greeter was designed for, and more requests.
 
 use std::io::{Read, Write};
 use std::thread::{self, sleep};

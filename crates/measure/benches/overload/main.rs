@@ -1,8 +1,8 @@
-//! greeter, and a leaf, under more than they were made for: `just overload`, which sets
-//! `SERVICES` to the folder of the shipped binaries.
+//! greeter and a leaf under overload: `just overload`, which sets `SERVICES` to the folder of the shipped
+//! binaries.
 //!
-//! Prints what it measures, and fails where a promise is broken. It takes five minutes, and
-//! 10,500 open files (`ulimit -Hn`) for itself and for greeter each.
+//! Prints what it measures, and fails where a promise is broken. It takes four minutes, and 10,500 open
+//! files (`ulimit -Hn`) for itself and for greeter each.
 
 mod attacks;
 mod crowds;
