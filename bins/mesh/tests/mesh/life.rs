@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use application::LEAVES;
 use harness::{Client, Finished, Process, after, eventually, fill, get, run, with_files};
@@ -131,7 +131,9 @@ fn the_end_of_the_terminal_drains_and_ends_everything(engine: &[&str]) {
     let arguments = [engine, &["--port", "0", "--tasks", "1"]].concat();
     // The tests themselves may run under nohup.
     let hears = r#"set -- env --default-signal=HUP "$@""#;
-    let mut mesh = Mesh::start_by(&mut after(hears, command().args(arguments)));
+    // The shell inherits nothing, and Envoy has to be found.
+    let found = ["PATH", "ENVOY"].map(|name| (name, env::var_os(name).unwrap_or_default()));
+    let mut mesh = Mesh::start_by(&mut after(hears, command().envs(found).args(arguments)));
     mesh.ask(&["fault", "name-1", "100%1500ms"]);
     mesh.tasks = mesh.pids();
     let mut client = Client::connect(mesh.front);
