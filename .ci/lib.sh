@@ -1,4 +1,4 @@
-# What the scripts beside it share. They begin with: . .ci/lib.sh
+# Shared by the scripts here: . .ci/lib.sh
 
 fail() { # WHY
     echo "${0##*/}: $1" >&2

@@ -115,7 +115,7 @@ def convert(value, shape, where):
 # The tasks that a new account may run at once, in CPU units: its quota of Fargate On-Demand is 6
 # vCPUs. None for an account that has more.
 QUOTA = None
-# What ECS ends a deployment with whose tasks do not start, for this reason or another.
+# ECS's message for a deployment whose tasks do not start, whatever the reason.
 NO_TASKS = "Error occurred during operation 'ECS Deployment Circuit Breaker was triggered'."
 
 
@@ -130,7 +130,7 @@ def subnet(properties, account, region, own):
 def service(properties, account, region, own=None):
     """What ECS takes of a service; `own` is it, when it is there already."""
     known = dict(properties)
-    # CloudFormation's own: 1 for a new service, and what it is for an old one.
+    # CloudFormation's default: 1 for a new service, the current value for an old one.
     known.setdefault("DesiredCount", 1)
     wanted = model("ecs", "CreateService", known, "Service")
     backend = ecs[account][region]

@@ -48,11 +48,11 @@ impl Edge {
             (_, Target::Health, _) => plain(StatusCode::OK, "ok"),
             (_, Target::Greeting, Form::Page { gzip }) => page::answer(gzip),
             (_, Target::Greeting, Form::Text) => {
-                let greeting = self.greet(&info.passed_on, upstream::in_turn);
+                let greeting = self.greet(&info.forwarded, upstream::in_turn);
                 answer(greeting.status(), Content::TEXT, greeting.text(&self.host).into_bytes())
             }
             (_, Target::Greeting, Form::Json) => {
-                let greeting = self.greet(&info.passed_on, upstream::side_by_side);
+                let greeting = self.greet(&info.forwarded, upstream::side_by_side);
                 let object = json::greeting(&self.host, &greeting);
                 answer(greeting.status(), Content::JSON, object.into_bytes())
             }
@@ -60,9 +60,9 @@ impl Edge {
     }
 
     /// Asks all leaves at the same time, passes these header lines on, and has `wait` wait.
-    fn greet(&self, passed_on: &[u8], wait: fn(Vec<Call>) -> Vec<Outcome>) -> Greeting {
+    fn greet(&self, forwarded: &[u8], wait: fn(Vec<Call>) -> Vec<Outcome>) -> Greeting {
         let start = Instant::now();
-        let asked = self.upstreams.iter().map(|upstream| upstream.ask(passed_on, start));
+        let asked = self.upstreams.iter().map(|upstream| upstream.ask(forwarded, start));
         // All are asked before the first is waited for.
         Greeting { outcomes: wait(asked.collect()), start }
     }

@@ -36,7 +36,7 @@ pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 pub const MAX_CALLS: usize = 1024;
 /// The most bytes of headers passed on; a header that would exceed them is dropped. A trace has about
 /// 100, but `tracestate` and `baggage` may be long.
-pub const PASSED_ON: usize = 2048;
+pub const FORWARDED: usize = 2048;
 
 /// A body up to this long is copied behind its head, because one piece is cheaper to send than
 /// two. A longer one is not: unread, it would cost memory.

@@ -8,7 +8,7 @@ use crate::limits;
 /// The headers that are passed on to the services: the trace context (W3C Trace Context and Baggage,
 /// Envoy's and the load balancer's request ids), and Service Connect's header for test traffic of a
 /// blue-green deployment. No more, because a leaf accepts 16 headers and two Envoys add theirs.
-const PASSED_ON: [&str; 6] = [
+const FORWARDED: [&str; 6] = [
     "traceparent",
     "tracestate",
     "baggage",
@@ -24,7 +24,7 @@ pub(crate) struct RequestInfo {
     /// The form of answer that the client prefers.
     pub(crate) form: Form,
     /// The lines of the headers that are passed on, each with its CR LF.
-    pub(crate) passed_on: Vec<u8>,
+    pub(crate) forwarded: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,35 +37,35 @@ pub(crate) enum Target {
 impl From<&Head<'_>> for RequestInfo {
     fn from(head: &Head) -> Self {
         let mut accepted = Accepted::nothing();
-        let mut passed_on = PassedOn::default();
+        let mut forwarded = Forwarded::default();
         for (name, value) in head.headers() {
             if !accepted.read(name, value) {
-                passed_on.read(name, value);
+                forwarded.read(name, value);
             }
         }
         Self {
             target: if head.path == "/health" { Target::Health } else { Target::Greeting },
             form: accepted.form(),
-            passed_on: passed_on.lines,
+            forwarded: forwarded.lines,
         }
     }
 }
 
 #[derive(Default)]
-struct PassedOn {
+struct Forwarded {
     lines: Vec<u8>,
     /// Which headers are in it: one of each, or a client could use up a leaf's 16 headers.
-    taken: [bool; PASSED_ON.len()],
+    taken: [bool; FORWARDED.len()],
 }
 
-impl PassedOn {
+impl Forwarded {
     fn read(&mut self, name: &str, value: &[u8]) {
-        let Some(which) = PASSED_ON.iter().position(|p| p.eq_ignore_ascii_case(name)) else {
+        let Some(which) = FORWARDED.iter().position(|p| p.eq_ignore_ascii_case(name)) else {
             return;
         };
-        let line = [PASSED_ON[which].as_bytes(), b": ", value, b"\r\n"];
+        let line = [FORWARDED[which].as_bytes(), b": ", value, b"\r\n"];
         let length: usize = line.iter().map(|part| part.len()).sum();
-        if !self.taken[which] && self.lines.len() + length <= limits::PASSED_ON {
+        if !self.taken[which] && self.lines.len() + length <= limits::FORWARDED {
             self.taken[which] = true;
             for part in line {
                 self.lines.extend_from_slice(part);
@@ -111,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn the_trace_is_passed_on_and_nothing_else() {
-        let long = "x".repeat(limits::PASSED_ON);
+    fn only_the_trace_is_forwarded() {
+        let long = "x".repeat(limits::FORWARDED);
         let found = info(
             "/",
             &format!(
@@ -120,30 +120,30 @@ mod tests {
                  X-Request-Id: 8\nX-Forwarded-For: 1.2.3.4\nAccept: application/json"
             ),
         );
-        assert_eq!(found.passed_on, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
+        assert_eq!(found.forwarded, b"traceparent: 00-a-b-01\r\nx-request-id: 7\r\n");
         assert_eq!(found.form, Form::Json);
     }
 
     proptest! {
         /// What goes on to the services cannot break their requests.
         #[test]
-        fn what_is_passed_on_was_said_and_is_bounded(
+        fn forwarded_headers_were_sent_and_are_bounded(
             headers in vec((
-                select(&PASSED_ON[..]),
+                select(&FORWARDED[..]),
                 prop_oneof!["[!-~\t]{0,9}", (0..1500_usize).prop_map(|n| "x".repeat(n))],
             ), 0..12),
         ) {
             let lines: Vec<_> =
                 headers.iter().map(|(n, v)| format!("{}: {v}", n.to_uppercase())).collect();
-            let passed = info("/", &[&lines[..], &["A: b".to_owned()]].concat().join("\n")).passed_on;
-            prop_assert!(passed.len() <= limits::PASSED_ON);
-            let passed = String::from_utf8(passed).unwrap();
-            prop_assert!(passed.is_empty() || passed.ends_with("\r\n"));
-            let passed: Vec<_> =
-                passed.split_terminator("\r\n").map(|line| line.split_once(": ").unwrap()).collect();
-            for (name, value) in &passed {
+            let forwarded = info("/", &[&lines[..], &["A: b".to_owned()]].concat().join("\n")).forwarded;
+            prop_assert!(forwarded.len() <= limits::FORWARDED);
+            let forwarded = String::from_utf8(forwarded).unwrap();
+            prop_assert!(forwarded.is_empty() || forwarded.ends_with("\r\n"));
+            let forwarded: Vec<_> =
+                forwarded.split_terminator("\r\n").map(|line| line.split_once(": ").unwrap()).collect();
+            for (name, value) in &forwarded {
                 prop_assert!(headers.iter().any(|(n, v)| n == name && v.trim() == *value));
-                prop_assert_eq!(passed.iter().filter(|(n, _)| n == name).count(), 1);
+                prop_assert_eq!(forwarded.iter().filter(|(n, _)| n == name).count(), 1);
             }
         }
     }

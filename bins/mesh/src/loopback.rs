@@ -13,7 +13,7 @@ use chassis::Port;
 ///
 /// The port is in use or not permitted: the message names it.
 pub(crate) fn port(number: u16) -> io::Result<Port> {
-    let ports = Port::take(&[Ipv4Addr::LOCALHOST.into()], number)?;
+    let ports = Port::bind(&[Ipv4Addr::LOCALHOST.into()], number)?;
     ports.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 

@@ -1,13 +1,12 @@
-//! The table of services, which everything that lists the services reads: greeter,
-//! the mesh, what writes and checks the deployment files; and the justfile, whose `services` and
-//! `leaves` are the lines of [`SERVICES`] below that begin with the kind, for the shell.
+//! The table of services. Greeter, the mesh, and the crates that write and check the deployment files
+//! read it; so does the justfile, by the kind at the start of each line of [`SERVICES`].
 //!
 //! `just new-service NAME` adds a leaf.
 
-/// What a service is, and so how it is built: this is also the name of its Cargo profile.
+/// The role of a service, and the name of its Cargo profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The edge calls it, and says its line. It calls nobody.
+    /// The edge calls it, and puts its line into the greeting. It calls nobody.
     Leaf,
     /// Clients call it, by way of the load balancer.
     Edge,
@@ -16,13 +15,13 @@ pub enum Kind {
 /// One service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service {
-    /// As its package and its binary are called.
+    /// The name of its package and its binary.
     pub name: &'static str,
     /// Its role.
     pub kind: Kind,
-    /// As Service Connect and Copilot call it: its host name to those who call it.
+    /// Its name in Service Connect and Copilot, and its host name for callers.
     pub dns_name: &'static str,
-    /// The variable that tells its callers where it is: `http://host[:port][/path]`.
+    /// The variable with its URL for callers: `http://host[:port][/path]`.
     pub variable: &'static str,
 }
 
@@ -42,7 +41,7 @@ impl Service {
         }
     }
 
-    /// What its variable is on AWS.
+    /// The value of its variable on AWS.
     #[must_use]
     pub fn url(self) -> String {
         format!("http://{}:{PORT}", self.dns_name)
@@ -55,7 +54,7 @@ impl Service {
     }
 }
 
-/// The port of every service, where `PORT` does not say another: the tutorial's.
+/// The default port of every service: the tutorial's.
 pub const PORT: u16 = 3000;
 
 /// All of them: the leaves, in the order of the greeting, then the edge.

@@ -11,12 +11,12 @@ use serde_json::Value;
 /// Where the tower is drawn.
 const PAGE: &str = "docs/architecture.md";
 
-/// What stands in it for each of the leaves, so that a new one does not change it.
+/// Its row for all leaves, so that a new leaf does not change it.
 const EACH_LEAF: &str = "each leaf";
 
 type Names = BTreeSet<String>;
 
-/// A crate, what it uses of the others, and what its tests use besides.
+/// A crate, the others that it uses, and those that only its tests use.
 #[derive(Debug, PartialEq, Eq)]
 struct Floor {
     name: String,
@@ -46,7 +46,7 @@ fn our_crates_use_each_other_as_the_tower_is_drawn() {
     }
 }
 
-/// A change of one of these libraries builds its users anew, and what uses them.
+/// A change to one of these libraries rebuilds its users, and theirs.
 #[test]
 fn few_crates_know_the_libraries_that_the_services_run_on() {
     for (library, users) in [("may_minihttp", &["leaf"][..]), ("may", &["greeter", "leaf", "net"])]
@@ -58,7 +58,7 @@ fn few_crates_know_the_libraries_that_the_services_run_on() {
     }
 }
 
-/// Where two modules import each other, neither can be read without the other.
+/// Modules that import each other cannot be read alone.
 #[test]
 fn modules_import_one_way() {
     let mut circles = Vec::new();
@@ -95,7 +95,7 @@ fn a_circle_of_modules_is_seen() {
         ("one/two.rs", "use super::LIMIT;"),
     ];
     assert_eq!(found(&nested), "one one::two");
-    // A word of a comment, or of a test, is no import.
+    // Comments and tests do not count.
     let quiet = [
         root,
         ("one.rs", "use crate::two;"),
@@ -130,7 +130,7 @@ fn cell(text: &str) -> Names {
     names
 }
 
-/// The same, of what cargo builds.
+/// The same, from `cargo metadata`.
 fn built() -> Vec<Floor> {
     let packages = packages();
     let ours: Names = packages.iter().map(name).collect();
@@ -202,7 +202,7 @@ impl Modules {
             let found = imported(&own, text).into_iter().filter_map(|path| owner(&modules, &path));
             imports.insert(own.clone(), found.filter(|found| *found != own).collect::<Names>());
         }
-        // What nobody imports, or what imports nobody, is in no circle.
+        // Removes what nobody imports, or what imports nobody, until only circles are left.
         while let Some(out) = imports.iter().find_map(|(name, its)| {
             let imported = imports.values().any(|its| its.contains(name));
             (its.is_empty() || !imported).then(|| name.clone())
@@ -216,7 +216,7 @@ impl Modules {
     }
 }
 
-/// What a file is as a module: `one::two`; of the crate's root, `crate`.
+/// The module of a file: `one::two`; for the crate's root, `crate`.
 fn module(path: &Path) -> String {
     let path = path.with_extension("");
     let mut parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
@@ -228,7 +228,7 @@ fn module(path: &Path) -> String {
 fn owner(modules: &Names, path: &[String]) -> Option<String> {
     let lengths = (1..=path.len()).rev();
     let found = lengths.map(|length| path[..length].join("::")).find(|name| modules.contains(name));
-    // What is in no module is in the root.
+    // Otherwise it is in the root.
     found.or_else(|| modules.get("crate").cloned())
 }
 

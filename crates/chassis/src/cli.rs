@@ -100,15 +100,15 @@ pub fn serve<S>(
         return fail(service.name, 1, &missing);
     }
     let run = |ports| (service.run)(settings, ports, shutdown);
-    match take(addresses, port).and_then(run) {
+    match bind(addresses, port).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(service.name, 1, &error),
     }
 }
 
 /// Binds the port; the error names the setting to change.
-fn take(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Port>> {
-    Port::take(addresses, port).map_err(|error| {
+fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Vec<Port>> {
+    Port::bind(addresses, port).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => "end what listens there, or set PORT to another",
             _ => "set PORT to another",

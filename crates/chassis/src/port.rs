@@ -29,26 +29,26 @@ impl Port {
     /// # Errors
     ///
     /// The port is in use or not permitted: the message names the address.
-    pub fn take(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
-        let mut taken = Vec::with_capacity(addresses.len());
+    pub fn bind(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<Self>> {
+        let mut bound = Vec::with_capacity(addresses.len());
         for &ip in addresses {
             let address = SocketAddr::new(ip, port);
-            match Self::take_one(address) {
+            match Self::bind_one(address) {
                 Ok(one) => {
                     port = one.address.port();
-                    taken.push(one);
+                    bound.push(one);
                 }
-                Err(error) if ip.is_ipv6() && !taken.is_empty() && has_no_ipv6(&error) => {}
+                Err(error) if ip.is_ipv6() && !bound.is_empty() && has_no_ipv6(&error) => {}
                 Err(error) => {
                     let text = format!("cannot listen on {address}: {error}");
                     return Err(io::Error::new(error.kind(), text));
                 }
             }
         }
-        Ok(taken)
+        Ok(bound)
     }
 
-    fn take_one(address: SocketAddr) -> io::Result<Self> {
+    fn bind_one(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         let mut is_dual_stack = false;
         if address.is_ipv6() {
@@ -118,20 +118,20 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused_by_its_address() {
-        let first = Port::take(&[LOOPBACK], 0).unwrap().remove(0);
+        let first = Port::bind(&[LOOPBACK], 0).unwrap().remove(0);
         let address = first.address();
         let _listening = first.listen().unwrap();
-        let error = Port::take(&[LOOPBACK], address.port()).unwrap_err();
+        let error = Port::bind(&[LOOPBACK], address.port()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
     }
 
     #[test]
     fn a_shared_port_is_still_refused_to_those_who_want_it_alone() {
-        let port = Port::take(&[LOOPBACK], 0).unwrap();
+        let port = Port::bind(&[LOOPBACK], 0).unwrap();
         let address = share(&port).unwrap()[0];
         let _library = listen(address);
-        assert!(Port::take(&[LOOPBACK], address.port()).is_err());
+        assert!(Port::bind(&[LOOPBACK], address.port()).is_err());
     }
 
     /// As a library does.
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_shared_port_is_reached_on_every_address() {
-        let ports = Port::take(ALL_ADDRESSES, 0).unwrap();
+        let ports = Port::bind(ALL_ADDRESSES, 0).unwrap();
         let _library: Vec<_> = share(&ports).unwrap().into_iter().map(listen).collect();
         for port in &ports {
             let localhost: IpAddr = match port.address() {
@@ -164,7 +164,7 @@ mod tests {
             writeln!(io::stderr(), "IPv6 is not seen: {error}").unwrap();
             addresses.retain(IpAddr::is_ipv4);
         }
-        let ports = Port::take(ALL_ADDRESSES, 0).unwrap();
+        let ports = Port::bind(ALL_ADDRESSES, 0).unwrap();
         let port = ports[0].address().port();
         let expected: Vec<_> = addresses.iter().map(|&ip| SocketAddr::new(ip, port)).collect();
         assert_eq!(ports.iter().map(Port::address).collect::<Vec<_>>(), expected);

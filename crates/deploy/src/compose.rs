@@ -1,12 +1,11 @@
 //! compose.yaml, and the configuration of its Envoys.
 //!
-//! There every task has a network of its own, as in ECS: its sidecar has the service's port on
-//! all addresses, and its application the next one. The virtual addresses are in /etc/hosts,
-//! where Service Connect writes them too.
+//! Every task has its own network, as in ECS: its sidecar listens on the service's port on all addresses,
+//! and its application on the next one. The virtual addresses are in /etc/hosts, as with Service Connect.
 //!
-//! The edge is only a client of Service Connect, so the load balancer asks its applications, past
-//! their sidecars. The way through those is kept to be measured beside it (`.ci/composed`): it is
-//! what Copilot does without the patch in `copilot/greeter-service/overrides`.
+//! The edge is only a client of Service Connect, so the load balancer bypasses its sidecars. A
+//! configuration that does not is there for comparison (`.ci/composed`): it is what Copilot does without
+//! the patch in `copilot/greeter-service/overrides`.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -34,7 +33,7 @@ enum Images<'a> {
     Published { registry: &'a str, tag: &'a str },
 }
 
-/// A compose.yaml that only pulls: what a release has as a file.
+/// The compose.yaml of a release, which only pulls.
 pub(crate) fn published(registry: &str, tag: &str) -> String {
     compose(&Images::Published { registry, tag })
 }
@@ -81,7 +80,7 @@ fn tasks(service: Service, port: u16) -> Endpoints {
     Endpoints::Hosts((1..=TASKS).map(|number| service.task(number)).collect(), port)
 }
 
-/// Where the edge's sidecar takes the calls of each leaf.
+/// Where the edge's sidecar listens for the calls to each leaf.
 fn leaf_addresses() -> impl Iterator<Item = (Service, Ipv4Addr)> {
     LEAVES.iter().zip(1..).map(|(leaf, last)| (*leaf, Ipv4Addr::new(127, 255, 0, last)))
 }
@@ -160,8 +159,7 @@ fn image(service: &Service, from: &Images) -> String {
     format!("x-{name}: &{name}\n  <<: *application\n  image: {image}\n\n")
 }
 
-/// How an Envoy gets its configuration: in a file, which it may read under `SELinux` as well (`z`),
-/// or in its command.
+/// How an Envoy gets its configuration: in a file (`z` is for `SELinux`), or in its command.
 fn configuration(from: &Images, name: &str, indent: &str) -> String {
     if let Images::Built = from {
         let file = if name == "load-balancer" { "${LOAD_BALANCER:-load-balancer}" } else { name };
@@ -171,7 +169,7 @@ fn configuration(from: &Images, name: &str, indent: &str) -> String {
     }
     let proxy = proxies().into_iter().find(|proxy| proxy.name == name);
     let json = proxy.expect("one of proxies()").json().to_string();
-    // Compose replaces variables, and YAML ends a text at its quote.
+    // Escapes Compose's variables and YAML's quotes.
     let json = json.replace('$', "$$").replace('\'', "''");
     format!("command: [{QUIET}, --config-yaml, '{json}']")
 }

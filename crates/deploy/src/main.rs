@@ -1,10 +1,9 @@
-//! `deploy`: writes what can be written of the files that deploy the application, and makes new
-//! services. Its tests hold every such file against the others.
+//! `deploy`: generates compose.yaml, and makes new services. Its tests compare all deployment files.
 //!
 //! | module | what it is for |
 //! |---|---|
 //! | `compose` | compose.yaml, and the configuration of its Envoys |
-//! | `new_service` | one more leaf, made after another |
+//! | `new_service` | makes a leaf from an existing one |
 //! | `files` | the files of the repository |
 
 mod compose;

@@ -1,5 +1,5 @@
-//! One more leaf, made after another: its files are that one's, with its own name in them, and
-//! what lists the leaves lists it too, as the last. Nothing is written before every file is known.
+//! Makes a leaf from an existing one: copies its files under the new name, and adds it to every list of
+//! leaves. Nothing is written before all files are known.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use application::{EDGE, LEAVES, PORT};
 
 use crate::files;
 
-/// The leaf it is made after, in its three spellings.
+/// The leaf that is copied, in its three spellings.
 const MODEL: [&str; 3] = ["greeting", "Greeting", "GREETING"];
 
 /// Its files.
@@ -25,7 +25,7 @@ const COPIED: [&str; 6] = [
 
 const STACK: &str = "cloudformation/greeter.yml";
 
-/// What lists the leaves, in the order of the table, and how it lists the model.
+/// The files that list the leaves, in the order of the table, and their entries for the model.
 fn lists() -> [(&'static str, String); 7] {
     let url = format!("http://greeting-service:{PORT}");
     [
@@ -54,7 +54,7 @@ const LONGEST: usize = 63 - "-service".len();
 /// file cannot be written, or cargo fails.
 pub(crate) fn make(name: &str) -> io::Result<()> {
     check(name)?;
-    // What needs the new table is written by this program as it is then.
+    // A second run, with the new table, generates the rest.
     files::write(files(name)?.into_iter().collect())
         .and_then(|()| cargo(&["fmt", "--all"]))
         .and_then(|()| cargo(&["run", "--quiet", "--package", "deploy"]))
@@ -96,7 +96,7 @@ fn files(name: &str) -> io::Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-/// Whether cargo, the DNS and the template take the name, and nothing has it.
+/// Whether cargo, the DNS and the template accept the name, and it is free.
 fn check(name: &str) -> io::Result<()> {
     let refused =
         |why: String| Err(io::Error::new(ErrorKind::InvalidInput, format!("{name:?}: {why}")));
@@ -114,7 +114,7 @@ fn check(name: &str) -> io::Result<()> {
     if lock.lines().any(|line| line == format!("name = \"{name}\"")) {
         return refused("a package has this name: see Cargo.lock".to_owned());
     }
-    // cargo knows its own rules: keywords, the libraries of Rust, names of its folders.
+    // cargo has more rules: keywords, Rust's libraries, names of its folders.
     let scratch = std::env::temp_dir().join(format!("new-service-{}", std::process::id()));
     fs::create_dir(&scratch)?;
     let tried = Command::new("cargo")
@@ -178,7 +178,7 @@ mod tests {
         check("unheard").unwrap();
     }
 
-    /// Whoever changes one of the files learns it here, not from `just new-service`.
+    /// So that a change to one of the files fails here, not in `just new-service`.
     #[test]
     fn every_file_is_as_this_module_knows_it() {
         let files = files("unheard").unwrap();

@@ -1,5 +1,5 @@
-//! Envoy's configuration: every Envoy of the mesh, on this machine and in compose.yaml. Its
-//! numbers are those of [`policy`]. And [`find()`]: where Envoy is on this machine.
+//! Envoy's configuration: every Envoy of the mesh, on this machine and in compose.yaml. Its numbers are in
+//! [`policy`]. [`find()`] finds Envoy on this machine.
 
 mod find;
 pub mod policy;
@@ -26,8 +26,8 @@ pub enum Connect {
 pub struct Bootstrap {
     /// The name of this Envoy, also in its statistics.
     pub name: String,
-    /// The Unix socket of its administration interface. Only its owner may access it, because it can
-    /// also stop this Envoy.
+    /// The Unix socket of its administration interface: only its owner may connect, because it can
+    /// also stop Envoy.
     pub admin: Option<PathBuf>,
     /// Whether its sidecars balance requests or connections.
     pub connect: Connect,
@@ -40,7 +40,7 @@ pub struct Listener {
     role: Role,
     /// At least one.
     addresses: Vec<SocketAddr>,
-    /// What the endpoints are together; also in the statistics' names.
+    /// The name of the endpoints' cluster; also in the statistics' names.
     service: &'static str,
     endpoints: Endpoints,
     /// The endpoints for test traffic, if it is separate.
@@ -50,12 +50,12 @@ pub struct Listener {
 /// The name of the task's application in its sidecar.
 pub const APPLICATION: &str = "application";
 
-/// The counter of what a sidecar's application has answered: requests, without health checks, or
-/// in TCP mode connections.
+/// The counter of what a sidecar's application has answered: requests without health checks, or, in
+/// TCP mode, connections.
 #[must_use]
 pub fn answered(connect: Connect) -> &'static str {
     match connect {
-        // "other" than the health checks, of which `http` makes a virtual cluster.
+        // "other": not the health checks, for which `http` makes a virtual cluster.
         Connect::Http => "vhost.application.vcluster.other.upstream_rq_completed",
         Connect::Tcp => "cluster.application.upstream_cx_total",
     }
@@ -94,21 +94,20 @@ impl Listener {
         }
     }
 
-    /// Sends the requests with [`policy::TEST_HEADER`] to other endpoints. For what knows requests:
-    /// not for sidecars in TCP mode.
+    /// Sends the requests with [`policy::TEST_HEADER`] to other endpoints. Not for sidecars in TCP mode.
     #[must_use]
     pub fn with_test(self, endpoints: Endpoints) -> Self {
         Self { test: Some(endpoints), ..self }
     }
 }
 
-/// What the tasks of a service that get its test traffic are together.
+/// The cluster of a service's tasks that get its test traffic.
 #[must_use]
 pub fn test_name(service: &str) -> String {
     format!("{service}-test")
 }
 
-/// What stands at a listener's two sides.
+/// A listener's clients and endpoints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Clients, and the tasks of a service.
@@ -121,18 +120,18 @@ enum Role {
 
 /// Where a cluster finds its endpoints.
 pub enum Endpoints {
-    /// In a file (see [`endpoints`]), read again each time another is moved to its place.
+    /// In a file (see [`endpoints`]), read again when another is moved to its place.
     File(PathBuf),
-    /// In the DNS, or given as they are.
+    /// Names in the DNS, or addresses.
     Hosts(Vec<String>, u16),
 }
 
-/// App Mesh lifts Envoy's circuit breakers, whose default of three retries at a time would
-/// let greetings fail whenever more than three are on a task that dies.
+/// App Mesh lifts Envoy's circuit breakers: with their default of three concurrent retries, greetings
+/// would fail whenever more than three are on a task that dies.
 const UNLIMITED: u32 = u32::MAX / 2;
 
 impl Bootstrap {
-    /// As a file for `envoy --config-path`.
+    /// The contents of a file for `envoy --config-path`.
     #[must_use]
     pub fn json(&self) -> Value {
         let mut bootstrap = json!({
@@ -148,7 +147,7 @@ impl Bootstrap {
         bootstrap
     }
 
-    /// Whether the role's requests are understood, or only its bytes.
+    /// Whether it parses HTTP, or forwards bytes.
     fn is_http(&self, role: Role) -> bool {
         self.connect == Connect::Http || role == Role::LoadBalancer
     }
@@ -196,7 +195,7 @@ impl Bootstrap {
             "name": name,
             "connect_timeout": seconds(policy::CONNECT_TIMEOUT),
             "lb_policy": "ROUND_ROBIN",
-            // An ejection within a second of another change would wait for the second's end.
+            // Otherwise an ejection less than a second after another change would wait.
             "common_lb_config": {"update_merge_window": "0s"},
             "circuit_breakers": {"thresholds": [{
                 "max_connections": UNLIMITED,
@@ -238,9 +237,9 @@ impl Bootstrap {
                     "unhealthy_threshold": policy::HEALTH_THRESHOLD,
                     "http_health_check": {"path": "/health"},
                 }]);
-                // Only when no task is healthy does it try them all.
+                // It tries unhealthy tasks only when none is healthy.
                 cluster["common_lb_config"]["healthy_panic_threshold"] = json!({"value": 1});
-                // A task that is deregistered gets nothing more, however well it is.
+                // A deregistered task gets no more requests, though it is healthy.
                 cluster["ignore_health_on_host_removal"] = true.into();
             }
             Role::Outbound => {
@@ -249,7 +248,7 @@ impl Bootstrap {
                     "interval": seconds(policy::EJECT_INTERVAL),
                     "base_ejection_time": seconds(policy::EJECT_AT_LEAST),
                     "max_ejection_time": seconds(policy::EJECT_AT_MOST),
-                    // One of two tasks is more than the tenth that Envoy allows.
+                    // One of two tasks is over Envoy's limit of 10 %.
                     "always_eject_one_host": true,
                 });
             }
@@ -259,7 +258,7 @@ impl Bootstrap {
     }
 }
 
-/// Endpoints as a file has them: the list of a service's tasks, or a task's application.
+/// The contents of an endpoints file: a service's tasks, or a task's application.
 pub fn endpoints(service: &str, tasks: impl IntoIterator<Item = SocketAddr>) -> Value {
     let mut assignment = assignment(service, tasks.into_iter().map(address));
     assignment["@type"] =
@@ -272,7 +271,7 @@ fn assignment(service: &str, places: impl Iterator<Item = Value>) -> Value {
     json!({"cluster_name": service, "endpoints": [{"lb_endpoints": endpoints}]})
 }
 
-/// The settings of a listener that understands HTTP.
+/// The settings of an HTTP listener.
 fn http(listener: &Listener) -> Value {
     let role = listener.role;
     let mut route =
@@ -282,14 +281,13 @@ fn http(listener: &Listener) -> Value {
     let mut settings = json!({
         "stat_prefix": listener.service,
         "common_http_protocol_options": {"idle_timeout": idle_http(role)},
-        // Nobody here changes the protocol: an offer to is ignored (RFC 9110, section 7.8), as
-        // greeter does. Envoy's answer to one would be 403; Apache's HttpClient makes one with
-        // every request.
+        // `Upgrade` is ignored (RFC 9110, section 7.8), as in greeter. Envoy would answer 403, and
+        // Apache's HttpClient sends it with every request.
         "http_protocol_options": {"ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}]},
     });
     match role {
         Role::LoadBalancer => {
-            // It has no limit for a whole request, only for silence.
+            // It limits idle time, not the whole request.
             route["timeout"] = "0s".into();
             settings["stream_idle_timeout"] = seconds(policy::IDLE_LOAD_BALANCER).into();
             settings["http_protocol_options"]["accept_http_10"] = true.into();
@@ -309,7 +307,7 @@ fn http(listener: &Listener) -> Value {
             let others = "envoy.retry_host_predicates.previous_hosts";
             let kind = "retry.host.previous_hosts.v3.PreviousHostsPredicate";
             route["retry_policy"] = json!({
-                // A reset is a task that went with its proxy: there is nobody to say 503.
+                // A reset: the task is gone with its proxy, so nothing can answer 503.
                 "retry_on": "connect-failure,reset,retriable-status-codes",
                 "retriable_status_codes": [policy::RETRIED_STATUS],
                 "num_retries": policy::RETRIES,
@@ -330,7 +328,7 @@ fn http(listener: &Listener) -> Value {
     }
     let mut host = json!({"name": listener.service, "domains": ["*"], "routes": routes});
     if role == Role::Inbound {
-        // Counted apart: see `answered`.
+        // Counted separately: see `answered`.
         let path = json!({"name": ":path", "string_match": {"exact": "/health"}});
         host["virtual_clusters"] = json!([{"name": "health", "headers": [path]}]);
     }
@@ -358,7 +356,7 @@ fn idle_http(role: Role) -> String {
     seconds(if balancer { policy::IDLE_LOAD_BALANCER } else { policy::IDLE_HTTP })
 }
 
-/// A time as Envoy wants it. All of them are whole seconds.
+/// A duration in Envoy's format. All are whole seconds.
 fn seconds(time: Duration) -> String {
     format!("{}s", time.as_secs())
 }

@@ -88,6 +88,7 @@ macro_rules! test_every_promise_of_a_leaf {
             last_answer: ends_behind_an_answer,
             long_row: bounds_a_row,
             drain_and_a_row: drains_a_row_of_requests,
+            half_close: may_not_answer_a_half_close,
             body_held_back: answers_who_holds_the_body_back,
             standard_error: outlives_its_standard_error,
             bodies: reads_bodies_away,

@@ -39,9 +39,8 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// The command that runs a service: the binary that cargo built for the test, or, with
-/// `SERVICES` set, the one of its name in that folder, by `SERVICES_RUNNER` if it is for
-/// another machine. It has no environment.
+/// The command that runs a service, without environment: the binary that cargo built for the test, or,
+/// with `SERVICES` set, the one in that folder, under the emulator `SERVICES_RUNNER` if that is set.
 #[must_use]
 pub fn service(built: &str) -> Command {
     let built = Path::new(built);
@@ -63,7 +62,7 @@ pub fn with_files(files: u32, command: &Command) -> Command {
     after(&format!("ulimit -n {files}"), command)
 }
 
-/// Whether an emulator runs the services: it is slow, and does not pass every system call on.
+/// Whether an emulator runs the services: it is slow, and lacks some system calls.
 #[must_use]
 pub fn is_emulated() -> bool {
     env::var_os("SERVICES_RUNNER").is_some()
@@ -213,8 +212,18 @@ impl Process {
     /// Resident memory, in KiB.
     #[must_use]
     pub fn memory(&self) -> u64 {
+        self.size("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in KiB.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.size("VmHWM:")
+    }
+
+    fn size(&self, field: &str) -> u64 {
         let status = self.proc("status");
-        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let size = status.lines().find_map(|line| line.strip_prefix(field)).expect("a size");
         size.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

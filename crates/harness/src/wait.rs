@@ -1,20 +1,19 @@
-//! Waiting for what a test expects, and saying what it cannot see.
+//! Waiting for what a test expects, and reporting what it skips.
 
 use std::io::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Nothing a test waits for takes this long on the slowest machine.
+/// How long a test waits: more than enough on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says what a test cannot see on this machine, on standard error past the test runner, which
-/// shows nothing of a test that passes.
+/// Reports what a test skips on this machine, on standard error itself: the test runner hides the output
+/// of tests that pass.
 pub fn say(what: &str) {
-    // Who cannot be told can still see the others.
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Waits until it is as wanted; `otherwise` says what went wrong if it never is.
+/// Waits until `wanted` is true, and panics with `otherwise` if it never is.
 pub fn eventually(otherwise: &str, wanted: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !wanted() {

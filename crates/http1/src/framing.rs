@@ -28,7 +28,7 @@ pub struct Fields {
     options: ConnectionOptions,
 }
 
-/// The value of `Content-Length`, in one line or more.
+/// The value of one or more `Content-Length` lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContentLength(Option<u64>);
 
@@ -55,7 +55,7 @@ impl ContentLength {
     }
 }
 
-/// The options in `Connection`, in one line or more.
+/// The options of one or more `Connection` lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionOptions {
     close: bool,
@@ -87,16 +87,16 @@ enum Codings {
     NotThere,
     Empty,
     Chunked,
-    /// Nothing but codings we do not know.
+    /// Only unknown codings.
     Unknown,
-    /// Codings we do not know, and then chunked.
+    /// Unknown codings, followed by chunked.
     UnknownThenChunked,
     Malformed,
 }
 
 impl Codings {
-    /// Adds a member of the list (RFC 9112, sections 6.1 and 7). Chunked must be the last, may
-    /// stand there only once, and has no parameters.
+    /// Adds a member of the list (RFC 9112, sections 6.1 and 7). Chunked must come last, only once,
+    /// and without parameters.
     fn and(self, member: &[u8]) -> Self {
         let name = member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
         let is_chunked = name.eq_ignore_ascii_case(b"chunked");
@@ -140,7 +140,7 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// The end of the message cannot be found, or two readers could find two different ends.
+    /// The end of the message cannot be found, or is ambiguous.
     pub fn framing(&self, is_1_0: bool) -> Result<Option<Framing>, Refusal> {
         let malformed = |what| Err(Refusal::Malformed(what));
         match (self.codings, self.length.get()) {
@@ -165,7 +165,7 @@ impl Fields {
     }
 }
 
-/// A number that is digits alone, and fits.
+/// A number of digits only, which fits.
 fn number(value: &[u8]) -> Option<u64> {
     // parse() alone would accept a sign. It refuses an empty value.
     let digits = value.iter().all(u8::is_ascii_digit);

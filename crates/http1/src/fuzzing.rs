@@ -1,7 +1,6 @@
-//! A second, simpler reader of what a client sends, and in `reply` of what a service answers. The
-//! product's reader must find the same however the bytes are cut, and it must find what the
-//! second reader finds. `fuzz/` calls this with the inputs of libFuzzer, and the tests call it
-//! with the seeds in `fuzz/corpus`.
+//! A second, simpler parser of what a client sends, and in `reply` of what a service answers. The
+//! product's parser must find the same however the bytes are split, and what the second one finds.
+//! `fuzz/` calls this with libFuzzer's inputs, the tests with the seeds in `fuzz/corpus`.
 
 pub mod reply;
 
@@ -57,8 +56,7 @@ impl From<&Head<'_>> for Kept {
 /// The most that a client sends: enough to exceed every limit, twice.
 const MAX_SENT: usize = 160 * 1024;
 
-/// Checks one file of the fuzzer: a line that says how to cut the input, and then what the client
-/// sends.
+/// Checks one input file: a line that says how to split the input, and then what the client sends.
 ///
 /// # Panics
 ///
@@ -67,18 +65,17 @@ pub fn requests(file: &[u8]) {
     let (sizes, input) = open(file);
     let whole = Feed::new(&input, &[0], usize::MAX).run();
     check(&input, &whole);
-    // It holds no more at once than a connection does.
+    // It buffers no more than a connection does.
     assert_eq!(Feed::new(&input, &sizes, limits::HEAD).run(), whole, "cut into {sizes:?}");
     if input.len() < 500 {
         assert_eq!(Feed::new(&input, &[1], limits::HEAD).run(), whole, "cut into single bytes");
     }
 }
 
-/// The sizes of the pieces, and the input, which a file of the fuzzer holds. The bytes of its
-/// first line are the sizes, in turn: `1` is one byte, `2` two, and so on through ASCII; `0` is
-/// all that is left. For every thousand bytes of input the pieces grow by their size. In the
-/// input, a byte 0xFF stands for a thousand copies of the byte before it, so that short files
-/// reach the limits.
+/// The sizes of the pieces, and the input, as an input file has them. The bytes of its first line are the
+/// sizes, in turn: `1` is one byte, `2` two, and so on through ASCII; `0` is all that is left. For every
+/// thousand bytes of input the pieces grow by their size. In the input, a byte 0xFF stands for a
+/// thousand copies of the byte before it, so that short files reach the limits.
 fn open(file: &[u8]) -> (Vec<usize>, Vec<u8>) {
     let end = file.iter().position(|&b| b == b'\n').unwrap_or(file.len());
     let input = expand(file.get(end + 1..).unwrap_or_default());
@@ -137,14 +134,14 @@ enum End {
     Refused(Refusal),
 }
 
-/// A connection that has a slice in place of a socket.
+/// A connection that reads a slice instead of a socket.
 struct Feed<'a> {
     input: &'a [u8],
     /// `start..end` is received and not yet used.
     start: usize,
     end: usize,
     sizes: Cycle<Iter<'a, usize>>,
-    /// The most that is held at once.
+    /// The most that is buffered.
     limit: usize,
 }
 
@@ -196,7 +193,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Compares what was found with a second reading of the same bytes.
+/// Compares what was found with the second parser's result.
 fn check(input: &[u8], outcome: &Outcome) {
     let mut next = 0;
     for Found { request, head, body, end } in &outcome.requests {
@@ -217,7 +214,7 @@ fn check(input: &[u8], outcome: &Outcome) {
     }
 }
 
-/// Reads a head with plain string operations and none of the parser's code, and compares.
+/// Reads a head with plain string operations, without the parser's code, and compares.
 fn check_head(request: &Request, head: &[u8]) {
     assert!(head.len() <= limits::HEAD);
     let text: String = head.iter().map(|&byte| char::from(byte)).collect();
@@ -325,12 +322,12 @@ impl Headers {
     }
 }
 
-/// Which of the offers these headers prefer, and the quality of each.
+/// Which offer these headers prefer, and the quality of each.
 fn preferred<const N: usize>(offers: &[Offer; N], lists: &[&str]) -> (Option<usize>, [u16; N]) {
     let members = lists.iter().flat_map(|list| outside_quotes(list, ','));
     let members: Vec<_> = members.filter_map(|member| preference(&member)).collect();
     let said = |name: &str| members.iter().filter(|m| m.0 == name).map(|m| m.1).max();
-    // The quality of the closest name that was given, and how close that is.
+    // The quality of the most specific name given, and its specificity.
     let liking = |offer: &Offer| {
         let names = offer.0.iter().enumerate().rev();
         names
@@ -548,14 +545,14 @@ mod tests {
     }
 
     proptest! {
-        /// The second reading goes the other way round: it takes the parts off the end.
+        /// The second parser goes the other way round: it takes the parts off the end.
         #[test]
         fn a_host_is_what_the_grammar_says(text in hosts()) {
             let found = crate::authority::host(text.as_bytes());
             prop_assert_eq!(found.is_some(), super::is_host(&text), "{}", text);
         }
 
-        /// Whatever is accepted means what the second reading says.
+        /// Whatever is accepted means what the second parser finds.
         #[test]
         fn every_part_of_a_request_means_one_thing(part in pieces(), sizes in vec(b'1'..b'z', 1..8)) {
             for request in [

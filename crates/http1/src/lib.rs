@@ -1,23 +1,23 @@
 //! HTTP/1.1 without I/O (RFC 9110 and RFC 9112): it reads messages from bytes, and writes them to
 //! bytes.
 //!
-//! It decides whether a message is valid, and where it ends. What a message means is up to the service,
-//! which chooses what to keep of a head by a type of its own (see [`Request`]).
+//! It decides whether a message is valid, and where it ends. What it means is up to the service, which
+//! chooses what to keep of a head by a type of its own (see [`Request`]).
 //!
-//! A message that comes in:
+//! Reading:
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `requests` | the requests of one connection, one after the other |
+//! | `requests` | the requests of one connection |
 //! | `request` | the head of a request |
-//! | `authority` | the host in it |
-//! | [`negotiate`] | what a client prefers (`Accept` and its like) |
+//! | `authority` | its host |
+//! | [`negotiate`] | what a client prefers (`Accept`, `Accept-Encoding`) |
 //! | [`reply`] | the answer to a call |
 //! | [`framing`] | where a message ends, and whether its connection stays open |
 //! | `body` | reading a body to its end |
 //! | `grammar` | tokens and lists |
 //!
-//! A message that goes out:
+//! Writing:
 //!
 //! | module | what it is for |
 //! |---|---|
@@ -26,9 +26,8 @@
 //!
 //! Both use [`limits`]: how much of a message is accepted.
 //!
-//! Input comes from strangers and must not cause a panic: property tests cut it at random, and it
-//! is fuzzed (`fuzz/`). `fuzzing` compares each result with a second, simpler reading of the same
-//! bytes.
+//! Input comes from strangers and must not cause a panic: property tests split it at random, and `fuzz/`
+//! fuzzes it. `fuzzing` compares each result with that of a second, simpler parser.
 
 mod authority;
 mod body;

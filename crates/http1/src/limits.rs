@@ -1,13 +1,12 @@
 //! How much of a message is accepted: each number once, with its reason.
 
-/// The longest head of a request, in bytes; also the most input that a connection has to hold at
-/// a time. Browsers send 1 to 2 KiB. Cookies may add 50 times 4 KiB (RFC 6265, section 6.1), but
+/// The longest head of a request, in bytes; also the most input that a connection has to buffer. Browsers send 1 to 2 KiB. Cookies may add 50 times 4 KiB (RFC 6265, section 6.1), but
 /// Envoy lets no more than 60 KiB through.
 pub const HEAD: usize = 64 * 1024;
 /// The most headers of a request. A browser sends 18 through one Envoy; 100 is the default
 /// limit of Envoy.
 pub const HEADERS: usize = 128;
-/// The longest request line, in bytes. RFC 9112, section 3, asks for 8,000 at the least.
+/// The longest request line, in bytes. RFC 9112, section 3, recommends at least 8,000.
 pub const REQUEST_LINE: usize = 16 * 1024;
 /// The longest method, in bytes. The longest in IANA's registry has 17 (`UPDATEREDIRECTREF`).
 pub const METHOD: usize = 32;
@@ -27,8 +26,8 @@ pub const CHUNK_LINE: usize = 4 * 1024;
 pub const ANSWER_HEAD: usize = 4 * 1024;
 /// The most headers of an answer to a call. A leaf's has 6.
 pub const ANSWER_HEADERS: usize = 64;
-/// The longest content of an answer to a call, in bytes: one short line is wanted.
+/// The longest content of an answer to a call, in bytes: one short line is expected.
 pub const ANSWER: usize = 4 * 1024;
-/// The most input that a call has to hold at a time, in bytes: the longest head of an answer,
-/// or a line of a chunked body, and as much behind it.
+/// The most input that a call has to buffer, in bytes: the longest head of an answer, or a line of a
+/// chunked body, and as much again.
 pub const ANSWER_INPUT: usize = 8 * 1024;

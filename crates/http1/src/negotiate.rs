@@ -1,13 +1,12 @@
 //! Content negotiation: which of several offers a client prefers (RFC 9110, sections 12.4 and 12.5).
 //!
-//! Malformed members of a list, and members that are not offered, are ignored. No request is refused
-//! for them.
+//! List members that are malformed, or not offered, are ignored: no request is refused for them.
 
 use std::cmp::Reverse;
 
 use crate::grammar::split;
 
-/// Something that a client can choose: its names, from the widest to its own, as in `["*/*",
+/// Something that a client can choose: its names, from the least specific to its own, as in `["*/*",
 /// "text/*", "text/html"]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(pub &'static [&'static str]);
@@ -19,11 +18,11 @@ pub struct Preferences<const N: usize> {
     preferences: [Preference; N],
 }
 
-/// How much a client likes an offer: the closest name that it gives, and the best quality that it
-/// gives with that name.
+/// A client's preference for an offer: the most specific name that it gives, and the best quality with
+/// that name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Preference {
-    /// How closely it is named: 0 if it is not, 1 by the widest of its names, and so on.
+    /// 0 if it is not named, 1 if by the least specific of its names, and so on.
     specificity: usize,
     quality: u16,
 }
@@ -54,8 +53,7 @@ impl<const N: usize> Preferences<N> {
         self.preferences.map(|preference| preference.quality)
     }
 
-    /// The offer with the best quality. Of equals it is the one that is named most closely, and
-    /// then the first. `None` if the client names none of them, or refuses all.
+    /// The offer with the best quality; among equals the one named most specifically, then the first. `None` if the client names none of them, or refuses all.
     #[must_use]
     pub fn best(&self) -> Option<usize> {
         let rank = |&(_, preference): &(usize, &Preference)| {
@@ -149,14 +147,14 @@ mod tests {
             ("text/plain;q=0.9, text/html;q=0.999, application/json;q=0.99", PAGE),
             ("text/html; Q=1.000 , text/plain;q=0.999", PAGE),
             ("text/html;q=1., text/plain;q=0.", PAGE),
-            // Of equal quality: the closest name, then text, JSON, page.
+            // Of equal quality: the most specific name, then text, JSON, page.
             ("application/json, */*", JSON),
             ("text/html, text/*", PAGE),
             ("text/html, application/json, text/plain", TEXT),
             ("text/html, application/json", JSON),
             ("text/*", TEXT),
             ("application/*", JSON),
-            // The closest name counts, wherever it stands (RFC 9110, section 12.5.1).
+            // The most specific name counts, in any order (RFC 9110, section 12.5.1).
             ("*/*, text/plain;q=0.1, application/json;q=0.2, text/html;q=0.3", PAGE),
             ("text/plain;q=0, */*;q=0.5", JSON),
             ("text/*;q=0.1, */*;q=0.5, text/html;q=0", JSON),
@@ -174,7 +172,7 @@ mod tests {
             ("text/plain;q=0", None),
             ("*/*;q=0", None),
             ("text/html;q=0, application/json;q=0.000", None),
-            // No list at all, or one with holes.
+            // Empty lists, and empty members.
             ("", None),
             (",", None),
             (" , text/html ;; ,, ", PAGE),

@@ -6,8 +6,7 @@ use http::StatusCode;
 
 use crate::limits;
 
-/// Why a request is refused; its connection closes then. For an answer to a call: what is wrong
-/// with it.
+/// Why a request is refused (its connection is then closed), or what is wrong with an answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It is not HTTP/1, for this reason.
@@ -20,7 +19,7 @@ pub enum Refusal {
     MethodTooLong,
     /// See [`limits::BODY`].
     BodyTooLarge,
-    /// A transfer coding that we do not know, and then chunked.
+    /// An unknown transfer coding, followed by chunked.
     UnknownCoding,
     /// HTTP of another major version.
     UnknownVersion,

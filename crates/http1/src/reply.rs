@@ -37,7 +37,7 @@ impl fmt::Display for Error {
             Self::Framing(refusal) => write!(f, "not an HTTP answer: {refusal}"),
             Self::Status(code) => {
                 write!(f, "answered {code}")?;
-                // The standard words for it: those in the answer may say anything.
+                // The standard reason phrase: the answer's own may say anything.
                 let status = StatusCode::from_u16(*code).ok();
                 match status.and_then(|status| status.canonical_reason()) {
                     Some(reason) => write!(f, " {reason}"),
@@ -56,10 +56,10 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Reads an answer to its end. The result is the same however the input is cut.
+/// Reads an answer to its end. The result does not depend on how the input is split.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// `None` while its end has not come.
+    /// `None` until it is complete.
     head: Option<ReplyHead>,
     content: Vec<u8>,
 }
@@ -67,16 +67,16 @@ pub struct Reader {
 #[derive(Debug)]
 struct ReplyHead {
     body: Decoder,
-    /// The end of the connection is the end of the body.
+    /// The body ends with the connection.
     until_close: bool,
     /// Whether the connection may be used again.
     keep_alive: bool,
 }
 
 impl Reader {
-    /// Reads on in `input`, of which it needs [`limits::ANSWER_INPUT`] bytes at most. Returns how
-    /// many bytes it used. If the answer is not done then, it needs the others again, and more
-    /// behind them.
+    /// Continues with `input`, of which it needs [`limits::ANSWER_INPUT`] bytes at most. Returns how
+    /// many bytes it used. If the answer is not complete then, the next input is the rest of this
+    /// one, and more.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Reader {
         if let Some(head) = &mut self.head {
             let content = &mut self.content;
             let result = head.body.advance(&input[used..], |more| content.extend_from_slice(more));
-            // First, so that the error does not depend on how the input was cut.
+            // First, so that the error does not depend on how the input is split.
             if content.len() > limits::ANSWER {
                 return Err(Error::TooLong);
             }
@@ -127,9 +127,8 @@ impl Reader {
     }
 }
 
-/// The head at the front, and its length; `None` while its end has not come. In place of a head
-/// that only announces another one (RFC 9110, section 15.2) there is `None` as well, with its
-/// length.
+/// The head, and its length; `None` while it is incomplete. For an interim head (RFC 9110, section 15.2)
+/// the length alone.
 // Not inlined, so that a call that waits has none of its 2 KiB on the stack.
 #[inline(never)]
 fn head(input: &[u8]) -> Result<Option<(Option<ReplyHead>, usize)>, Error> {
@@ -159,8 +158,7 @@ fn head(input: &[u8]) -> Result<Option<(Option<ReplyHead>, usize)>, Error> {
         return Err(Error::TooLong);
     }
     let head = ReplyHead {
-        // Without a length the content goes on to the end of the connection. limits::ANSWER
-        // ends it sooner than this length does.
+        // Without a length the content ends with the connection, or exceeds limits::ANSWER first.
         body: Decoder::new(framing.unwrap_or(Framing::Length(limits::BODY)))?,
         until_close: framing.is_none(),
         keep_alive: framing.is_some() && fields.keep_alive(is_1_0),

@@ -10,8 +10,8 @@ use crate::grammar::is_token_byte;
 use crate::limits;
 use crate::refusal::Refusal;
 
-/// A request without its body. `T` is what the service keeps of the head; its `From<&Head>` is
-/// called when the head is known to be good.
+/// A request without its body. `T` is what the service keeps of the head; its `From<&Head>` is called
+/// once the head is valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<T> {
     /// What the client asks for.
@@ -58,20 +58,19 @@ impl<'a> Head<'a> {
 /// A request, and the length of its head in bytes.
 pub(crate) type Parsed<T> = (Request<T>, usize);
 
-/// Finds a head that comes in pieces. The result is the same however it is cut.
+/// Reads a head that comes in pieces. The result does not depend on how it is split.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
-    /// How many bytes were looked at without finding the end of the head.
+    /// How many bytes were searched without finding the end of the head.
     seen: usize,
 }
 
 impl Parser {
-    /// Looks at `input`, which is all that has come of the head so far. `None` while its end has
-    /// not come.
+    /// Looks at `input`, all that has come of the head so far. `None` while it is incomplete.
     ///
-    /// It parses whole lines, and only when a line has been added: a head that comes byte by byte
-    /// is not parsed anew with every byte. Input that cannot be a request is refused at its first
-    /// byte, so that a TLS hello does not wait for the end of a line.
+    /// It parses whole lines, and only when there is a new one: a head that comes byte by byte is not
+    /// parsed again with every byte. What cannot be a request is refused at its first byte, so that
+    /// a TLS hello does not wait for the end of a line.
     pub(crate) fn parse<T>(&mut self, input: &[u8]) -> Result<Option<Parsed<T>>, Refusal>
     where
         T: for<'h> From<&'h Head<'h>>,
@@ -108,12 +107,12 @@ impl Parser {
     }
 }
 
-/// Whether the request at the front is a HEAD, as far as it has come.
+/// Whether the request is a HEAD, as far as it has come.
 pub(crate) fn is_head(input: &[u8]) -> bool {
     input[empty_lines(input)..].starts_with(b"HEAD ")
 }
 
-/// The bytes of empty lines at the front.
+/// The bytes of leading empty lines.
 fn empty_lines(input: &[u8]) -> usize {
     2 * input.chunks(2).take_while(|pair| pair == b"\r\n").count()
 }
@@ -149,7 +148,7 @@ fn parse_lines_of_another_version<T>(lines: &[u8]) -> Result<Option<Parsed<T>>, 
 where
     T: for<'h> From<&'h Head<'h>>,
 {
-    // httparse looks at the version last, so the words before it are good.
+    // httparse checks the version last, so what is before it is valid.
     let mut words = lines.splitn(3, |&b| b == b' ');
     let mut word = || words.next().unwrap_or_default();
     let (method, target, version) = (word(), word(), word());
@@ -172,8 +171,8 @@ where
     }
 }
 
-/// Every line must end with CR LF. A recipient may accept a bare LF (RFC 9112, section 2.2), but
-/// an attacker can use that where one reader accepts it and the next does not.
+/// Every line must end with CR LF. A recipient may accept a bare LF (RFC 9112, section 2.2), but where
+/// one parser does and the next does not, requests can be smuggled.
 fn check_line_ends(head: &[u8]) -> Result<(), Refusal> {
     let mut last = b'\r';
     for &byte in head {
@@ -225,11 +224,11 @@ impl<T: for<'h> From<&'h Head<'h>>> Request<T> {
     }
 }
 
-/// The path that is asked for, without a query (RFC 9112, section 3.2).
+/// The path of the target, without a query (RFC 9112, section 3.2).
 fn path<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
     let bad = Refusal::Malformed("bad request target");
-    // Readers disagree on these: where a fragment begins, whether a backslash is a slash, and
-    // which character a byte over 0x7F is part of. The other characters that RFC 3986 forbids
+    // Parsers disagree on these: where a fragment begins, whether a backslash is a slash, and which
+    // character a byte over 0x7F belongs to. The other characters that RFC 3986 forbids
     // (`"<>[]^`, backtick, `{|}`, a bare `%`) do no harm to a service that only compares paths,
     // and browsers do send some of them.
     if target.bytes().any(|b| b >= 0x80 || b == b'#' || b == b'\\') {
@@ -239,7 +238,7 @@ fn path<'a>(method: &str, target: &'a str) -> Result<&'a str, Refusal> {
         target
     } else if let Some(rest) = absolute(target) {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        // This host replaces that of `Host`; it must not be empty (RFC 9110, section 4.2.1).
+        // This host overrides `Host`; it must not be empty (RFC 9110, section 4.2.1).
         if host(authority.as_bytes()).is_none_or(<[u8]>::is_empty) {
             return Err(Refusal::Malformed("bad host in the request target"));
         }
@@ -260,8 +259,8 @@ fn absolute(target: &str) -> Option<&str> {
     known.then_some(rest)
 }
 
-/// What is good and what is bad is in `docs/http.md`, whose test sends it; here is what a test over a
-/// socket cannot cut, and the limits.
+/// `docs/http.md` lists what is valid, and its test sends that; here are the limits, and what a test
+/// over a socket cannot split.
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -318,7 +317,7 @@ mod tests {
         assert_eq!(parse(whole).unwrap().unwrap().1, whole.len());
     }
 
-    /// For HTTP/1.2 as for 1.1, which is read in another way.
+    /// For HTTP/1.2, which is parsed in another way, as for 1.1.
     #[test]
     fn limits_are_where_they_are_said_to_be() {
         for version in ["1.1", "1.2"] {
@@ -415,7 +414,7 @@ mod tests {
             sizes in vec(1..5000_usize, 1..8),
         ) {
             let whole = parse(&input);
-            // A head ends where it was found to end: with one byte less there is none.
+            // With one byte less there is no head.
             if let Ok(Some((_, length))) = &whole {
                 prop_assert_eq!(&parse(&input[..*length]), &whole);
                 prop_assert_eq!(parse(&input[..length - 1]), Ok(None));

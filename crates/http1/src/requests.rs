@@ -1,12 +1,12 @@
-//! The requests of one connection, one after the other: an incremental parser. Connections and the
-//! fuzzer (`fuzzing`) use the same code, so what is fuzzed is what ships.
+//! The requests of one connection: an incremental parser. Connections and the fuzzer (`fuzzing`) use the
+//! same code, so what is fuzzed is what ships.
 
 use crate::body::Decoder;
 use crate::refusal::Refusal;
 use crate::request::{Head, Method, Parser, Request, is_head};
 
-/// Reads requests to their ends, and drops their bodies. The result is the same however the input
-/// is cut. For `T` see [`Request`].
+/// Reads requests, and discards their bodies. The result does not depend on how the input is split. For
+/// `T` see [`Request`].
 ///
 /// ```
 /// use http1::{Head, Method, Next, Requests};
@@ -76,13 +76,13 @@ impl<T> Default for Requests<T> {
 }
 
 impl<T> Requests<T> {
-    /// Reads on in `input`, which is what has come and was not yet used. It needs
-    /// [`limits::HEAD`](crate::limits::HEAD) bytes of it at most. Returns how many bytes it used
-    /// now, and what comes next.
+    /// Continues with `input`, all that has come and was not used yet. It needs
+    /// [`limits::HEAD`](crate::limits::HEAD) bytes of it at most. Returns how many bytes it used, and
+    /// what comes next.
     ///
     /// # Errors
     ///
-    /// The input is not a request, or exceeds a limit. Nothing behind it can be read.
+    /// The input is not a request, or exceeds a limit. Nothing after it can be read.
     pub fn advance(&mut self, input: &[u8]) -> Result<(usize, Next<T>), Refusal>
     where
         T: for<'h> From<&'h Head<'h>>,
@@ -111,7 +111,7 @@ impl<T> Requests<T> {
         }
     }
 
-    /// The request whose head has been read, and whose body has not.
+    /// The request whose head has been read, but not its body.
     #[must_use]
     pub fn head(&self) -> Option<&Request<T>> {
         match &self.0 {
@@ -120,8 +120,8 @@ impl<T> Requests<T> {
         }
     }
 
-    /// Whether the request that is being read, or was refused, is a HEAD: no answer to it has a
-    /// body. `input` is what was not used; before a method has come whole, nobody knows.
+    /// Whether the request that is being read, or was refused, is a HEAD: no answer to it has a body.
+    /// `input` is what was not used; false until it has the whole method.
     #[must_use]
     pub fn is_head(&self, input: &[u8]) -> bool {
         match &self.0 {
@@ -130,7 +130,7 @@ impl<T> Requests<T> {
         }
     }
 
-    /// To be called at the end of the input; `rest` is what was not used of it.
+    /// Call it at the end of the input; `rest` is what was not used of it.
     ///
     /// # Errors
     ///

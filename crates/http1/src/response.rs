@@ -11,7 +11,7 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// An answer, without what belongs to its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, which says what became of the request.
+    /// The status.
     pub status: StatusCode,
     /// The value of `Content-Type`.
     pub media_type: &'static str,
@@ -21,8 +21,8 @@ pub struct Answer {
     pub body: Cow<'static, [u8]>,
 }
 
-/// What becomes of the connection after an answer, which its `Connection` header says (RFC 9112,
-/// section 9.3).
+/// What happens to the connection after an answer, as its `Connection` header says (RFC 9112, section
+/// 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// It stays open. HTTP/1.1 needs no header for that.
@@ -48,7 +48,7 @@ pub fn write_head(out: &mut Vec<u8>, answer: &Answer, persistence: Persistence, 
         }
     };
     put(&["HTTP/1.1 ", status.as_str(), " ", reason(*status), "\r\nDate: ", date, "\r\n"]);
-    // 204 has no content, and so neither type nor length (RFC 9110, 8.6).
+    // 204 has no content, so neither type nor length (RFC 9110, section 8.6).
     if *status != StatusCode::NO_CONTENT {
         let length = body.len().to_string();
         put(&["Content-Type: ", media_type, "\r\nContent-Length: ", &length, "\r\n"]);
@@ -57,7 +57,7 @@ pub fn write_head(out: &mut Vec<u8>, answer: &Answer, persistence: Persistence, 
     put(&[connection, "\r\n"]);
 }
 
-/// The words that stand behind the code.
+/// The reason phrase.
 fn reason(status: StatusCode) -> &'static str {
     match status {
         // RFC 9110 has given it this name.
@@ -66,7 +66,7 @@ fn reason(status: StatusCode) -> &'static str {
     }
 }
 
-/// Formats the value of the `Date` header, once a second at most.
+/// Formats the value of the `Date` header, at most once a second.
 #[derive(Debug, Default)]
 pub struct Date {
     second: u64,

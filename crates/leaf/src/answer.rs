@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http1::limits;
 use may_minihttp::Response;
 
-/// The header of plain text, as a whole: the library takes none that is put together.
+/// The whole header of plain text: the library takes only static ones.
 pub const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
 /// The header of JSON.
 pub const JSON: &str = "Content-Type: application/json";
@@ -57,12 +57,12 @@ impl Answer {
         Self { host: true, ..Self::text::<200>(text) }
     }
 
-    /// To a method other than those of the header, such as `Allow: GET, HEAD`.
+    /// 405: the method is not one of the header's, such as `Allow: GET, HEAD`.
     pub fn not_allowed(allow: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
         Self { allow: Some(allow), ..Self::text::<405>(body) }
     }
 
-    /// To a method other than GET and HEAD.
+    /// 405: the method is neither GET nor HEAD.
     pub fn get_only() -> Self {
         Self::not_allowed("Allow: GET, HEAD", "method not allowed: GET or HEAD")
     }
@@ -76,14 +76,13 @@ impl Answer {
         Self { status, reason, ..Self::text::<500>(text) }
     }
 
-    /// The same without its body, as HEAD wants it. The library takes Content-Length from
-    /// the body, so that is 0.
+    /// The same without its body, for HEAD. The library takes Content-Length from the body: 0.
     pub(crate) fn without_body(self) -> Self {
         Self { body: "".into(), host: false, ..self }
     }
 
-    /// Hands it to the library, which adds Server, Date and Content-Length. There are no headers
-    /// besides, unlike greeter's, which browsers read: each costs every proxy between.
+    /// Passes it to the library, which adds Server, Date and Content-Length. Unlike greeter, which
+    /// browsers ask, a leaf sends no other headers: each costs every proxy between.
     pub(crate) fn give(self, response: &mut Response, host: &str, last: bool) {
         if self.status != 200 {
             // Without this it is 200 Ok, the library's own.

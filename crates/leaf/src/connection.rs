@@ -16,26 +16,26 @@ use crate::request::{Framing, Request, Whole};
 use crate::socket::Socket;
 use crate::watch::{REQUEST_LIMIT, Watch};
 
-/// Bytes of answers after which others have their turn, and it is looked at whether the client
-/// has taken any since the last look. Where it has not, the answer is the last. So in one go a
-/// client is given twice that at most, and two answers: 260 KiB, for which the kernel has room.
+/// Bytes of answers after which a connection yields, and checks whether its client has taken any
+/// since the last check. If not, the answer is the last. So a client gets at most twice that and two
+/// answers at once: 256 KiB, for which the kernel has room.
 const BUDGET: usize = 64 * 1024;
 const HEAD: usize = 256; // of an answer, at most
 
 /// Requests behind the last one that are read before the client is dropped.
 const BEHIND: u32 = 1024;
 
-/// What the library asks, once a request.
+/// What the library calls for each request.
 ///
-/// It asks for all the requests that it has read, and then writes all the answers. So an answer
-/// that ends a connection ends its input only: the library writes what it has, finds the end, and
-/// closes. What it has read behind the last request it asks for as well, and writes an empty 200.
+/// It calls for all requests that it has read, and then writes all answers. So the last answer ends
+/// the input only: the library writes what it has, finds the end, and closes. It also calls for what
+/// it has read behind the last request, and writes an empty 200.
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     socket: Socket,
     /// See [`Watch::add`](crate::watch::Watch::add). `None`: refused.
     pub(crate) progress: Option<Arc<AtomicU32>>,
-    /// Bytes of answers since the last look, and what the client had taken of all at that.
+    /// Bytes of answers since the last check, and how many the client had ever taken then.
     given: usize,
     taken: Option<u64>,
     /// The answer that ends the connection has been given, or the connection refused.
@@ -64,15 +64,14 @@ impl Connection {
             Ok(framing) if framing.expects || framing.refuse().is_some() => {
                 let answer = framing.refuse();
                 let answer = answer.unwrap_or_else(|| self.answer(&Request::new(&request, None)));
-                // The reader takes what has come of it, and then finds the end: left where it is,
-                // the library would take it for a request.
+                // Discards what has come of the body, which the library would take for a request.
                 self.socket.end_input();
                 drop(request.body());
                 (answer, true)
             }
             Ok(framing) => (self.answer_with_body(request, &framing), true),
         };
-        // In this order: whatever is given counts.
+        // is_spent first: it counts every answer.
         let last = self.is_spent(&answer) || last || self.shared.shutdown.begun();
         answer.give(response, &self.shared.host, last);
         if last {
@@ -131,8 +130,8 @@ impl HttpService for Connection {
             self.progress();
             return Ok(());
         }
-        // It may be the body of the last one. The client must not read what is written behind
-        // `Connection: close` (RFC 9112, section 9.6).
+        // It may be the body of the last one. A client must not read what follows `Connection: close`
+        // (RFC 9112, section 9.6).
         self.behind += 1;
         if self.behind > BEHIND {
             self.socket.drop_client();
@@ -143,9 +142,7 @@ impl HttpService for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(progress) = &self.progress {
-            self.shared.watch.remove(progress);
-        }
+        self.progress.iter().for_each(|progress| self.shared.watch.remove(progress));
     }
 }
 
@@ -155,29 +152,29 @@ pub(crate) struct Shared {
     /// ` (host)`: what follows a line.
     pub(crate) host: Box<str>,
     pub(crate) faults: Faults,
-    /// Requests asked. Health checks do not count: they would keep a drain from being quiet.
+    /// Requests received, except health checks, which would keep a drain from ending.
     pub(crate) requests: AtomicU64,
-    /// Those of them that are not answered.
+    /// Those of them not answered yet.
     pub(crate) in_flight: AtomicUsize,
     pub(crate) shutdown: Shutdown,
     pub(crate) watch: Watch,
 }
 
 impl Shared {
-    /// The handler's answer, or what a fault makes of it.
+    /// The handler's answer, or a fault's.
     fn ask(&self, request: &Request) -> Answer {
         self.requests.fetch_add(1, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
         let worker = thread();
         let answer = (self.handler)(request);
-        // What is refused is no answer that a fault could spoil. And once the drain has begun
-        // nothing is held back: it would keep the drain from ending.
+        // A fault replaces no refusal. And once a drain has begun nothing is delayed: it would take
+        // longer.
         let is_fine = answer.status < 400;
         let is_held = is_fine && !self.shutdown.begun();
         self.faults.delay().filter(|_| is_held).into_iter().for_each(coroutine::sleep);
         let spoilt = self.faults.answer().filter(|_| is_fine);
         if thread() != worker {
-            // From the thread of may's timers, where a wait ends, back to the worker's.
+            // A wait ends on the thread of may's timers: back to the worker's.
             coroutine::yield_now();
         }
         self.in_flight.fetch_sub(1, Relaxed);
@@ -185,8 +182,7 @@ impl Shared {
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        let (requests, in_flight) = (self.requests.load(Relaxed), self.in_flight.load(Relaxed));
-        Traffic { requests, in_flight }
+        Traffic { requests: self.requests.load(Relaxed), in_flight: self.in_flight.load(Relaxed) }
     }
 }
 

@@ -1,14 +1,15 @@
 //! A leaf: a service that answers from memory, on `may_minihttp`.
 //!
-//! greeter faces strangers; a leaf does not. Its own sidecar and its own health check reach it, in
-//! a security group that lets nobody else in (SECURITY.md). `may_minihttp` is the fastest way to
-//! answer those. It has no limits, and gives little hold: a service is made for each connection,
-//! told the number of its socket, and asked once a request. A leaf leaves reading and writing to
-//! it, and ends the input of a connection behind the last answer (`connection`). It guesses
-//! nothing of what the library has done: its bounds are the kernel's (`socket`), and those of one
-//! watch (`watch`). `scheduling` is when the kernel lets it run, `fault` what it does wrong.
+//! greeter faces strangers; a leaf does not. Only its sidecar and its own health check reach it, in a
+//! security group that admits nothing else (SECURITY.md). `may_minihttp` is the fastest way to answer
+//! those. It has no limits and few hooks: it makes a service for each connection, passes it the number
+//! of the socket, and calls it for each request. It reads and writes by itself; a leaf ends a
+//! connection's input behind the last answer (`connection`). The bounds are the kernel's (`socket`)
+//! and those of one watch (`watch`). `scheduling` is about CPU time, `fault` about errors on purpose.
 //!
-//! What the library does not allow is in docs/http.md, each row held by a test.
+//! docs/http.md lists what the library does not support, and a test holds each row but one: the library
+//! reads until EAGAIN (`http_server.rs`), so a client that floods a throttled leaf with one head may
+//! hold the worker. No client behind a sidecar does.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -88,7 +89,7 @@ pub const fn service<H: Handler>() -> Service<Settings<H>> {
 
 /// Serves until `shutdown` has drained it. The library's listeners end with the process.
 fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown) -> io::Result<()> {
-    // First: threads take after the one that starts them.
+    // First: threads inherit it.
     scheduling::wait_for_a_turn();
     let log = Log::new(H::NAME);
     let address = port::addresses(&ports);
@@ -107,9 +108,9 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
         let accepting = CoopBudget::default();
         Connections { shared: shared.clone(), accepting }.start(address)?;
     }
-    // The library writes a line to standard error for every bad head, panics when it cannot,
-    // and waits when nobody reads them. From here on it is a file open for reading: each write
-    // fails with EBADF, which std takes for a closed standard error and ignores.
+    // The library writes a line to standard error for every bad head: it panics if that fails, and
+    // blocks if nobody reads. From here on standard error is a file open for reading: writes fail
+    // with EBADF, which std takes for a closed standard error and ignores.
     dup2_stderr(File::open("/")?)?;
     let start: [(&str, &dyn Display); 3] =
         [("version", &H::VERSION), ("address", &address), ("fault", &shared.faults)];
@@ -117,14 +118,14 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     shutdown.wait();
     log.event("drain", &[]);
     let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || shared.traffic());
-    // What is still in flight is answered, whoever asks meanwhile, and written.
+    // Lets what is still in flight be answered and written, whatever else is asked.
     let in_flight = || Traffic { requests: 0, ..shared.traffic() };
     shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())
 }
 
-/// What the library asks for a service. With a queue of connections, accepting never waits.
+/// Makes a service for each connection. While connections are queued, accepting never waits.
 struct Connections {
     shared: Arc<Shared>,
     accepting: CoopBudget,
@@ -136,7 +137,7 @@ impl HttpServiceFactory for Connections {
     fn new_service(&self, id: usize) -> Connection {
         let connection = Connection::new(self.shared.clone(), id);
         if connection.progress.is_none() {
-            // One more file that no limit counts: those before are closed meanwhile.
+            // Files of refused connections are not counted: the others are closed meanwhile.
             runtime::yield_now();
         } else {
             self.accepting.spend();

@@ -1,4 +1,4 @@
-//! One request: what a handler gets of it, and what decides whether another follows.
+//! One request: what a handler sees of it, and whether another can follow.
 
 use std::io::Read;
 
@@ -62,8 +62,8 @@ impl<'a> Request<'a> {
 
 /// What decides whether another request can follow on the connection.
 pub(crate) struct Framing {
-    /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body. While the
-    /// library reads one it writes no answer.
+    /// The client wants it to be the last (RFC 9112, section 9.3), or it has a body: while the
+    /// library reads one it writes no answers.
     pub(crate) last: bool,
     pub(crate) length: u64,
     /// The client holds a body back until it is told to send it (RFC 9110, section 10.1.1).
@@ -81,8 +81,7 @@ impl Framing {
             if is("connection") {
                 options.read(header.value);
             } else if is("content-length") {
-                let read = length.read(header.value);
-                read.map_err(|_| Answer::text::<400>("bad Content-Length"))?;
+                length.read(header.value).map_err(|_| Answer::text::<400>("bad Content-Length"))?;
             } else if is("transfer-encoding") {
                 return Err(Answer::text::<400>("Transfer-Encoding is not supported here"));
             } else if is("expect") {

@@ -1,11 +1,11 @@
-//! How the kernel schedules a leaf: it waits for its turn.
+//! How the kernel schedules a leaf: without preempting its caller.
 //!
-//! A thread that wakes may take the CPU from the one that woke it: a leaf from its caller, after
-//! each request. With the policy `SCHED_BATCH` it waits until a CPU is free, finds several
-//! requests, and answers all (docs/figures.md: 25,400 greetings a second before, 37,100 with it).
+//! A thread that wakes may preempt the one that woke it: a leaf its caller, after each request. With
+//! the policy `SCHED_BATCH` it waits until a CPU is free, finds several requests, and answers all
+//! (docs/figures.md: 25,400 greetings a second before, 37,100 with it).
 
-/// Takes the policy, for this thread and those that it starts. It takes no privilege; where the
-/// kernel refuses, or has no such policy, everything works as before.
+/// Sets the policy for this thread and those that it starts. It needs no privilege; where the kernel
+/// refuses, or has no such policy, everything else works.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // nix has not this call, and musl's own function only fails
 pub(crate) fn wait_for_a_turn() {

@@ -1,4 +1,4 @@
-//! What a leaf does with a connection of the library's, of which it is told the number.
+//! The socket of a connection, which the library names by its number.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,9 +14,9 @@ use socket2::SockRef;
 /// (`net.core.wmem_max`); it doubles them for its own part. What is given in one go fits.
 const SEND_BUFFER: usize = 208 * 1024;
 
-/// Bytes of requests that the kernel keeps, doubled like the others. The library takes a head of
-/// any length as fast as it comes: the fewer, the slower. With fewer than these, a body of 64 KiB
-/// comes 0.2 s late over loopback.
+/// Bytes of requests that the kernel keeps, doubled too. A small buffer slows down a head without an
+/// end, which the library reads as fast as it comes. With less, a body of 64 KiB takes 0.2 s longer
+/// over loopback.
 const RECEIVE_BUFFER: usize = 24 * 1024;
 
 /// A client that takes nothing for so long is dropped by the kernel.
@@ -30,12 +30,12 @@ impl Socket {
     /// `id` is what the library calls a connection: its file descriptor.
     #[allow(unsafe_code)]
     pub(crate) fn of(id: usize) -> Self {
-        // The library makes it of a RawFd, which is none below 0.
+        // The library casts it from a RawFd, which is never negative.
         let fd = RawFd::try_from(id).expect("a file descriptor");
-        // SAFETY: the library has just accepted this socket, and closes it after it has dropped
-        // what is made for it: `each_connection_loop` (http_server.rs of 0.1.11, hence the `=` in
-        // Cargo.toml) owns the service and borrows the stream. Connection's drop takes the number
-        // from the watch, which uses it under its lock alone.
+        // SAFETY: the library has just accepted this socket, and closes it after it has dropped the
+        // service: `each_connection_loop` (http_server.rs of 0.1.11, hence the `=` in Cargo.toml)
+        // owns the service and borrows the stream. Connection's drop takes the number from the
+        // watch, which uses it only under its lock.
         Self(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
@@ -57,8 +57,8 @@ impl Socket {
         address.is_some_and(healthcheck::is_check)
     }
 
-    /// Ends its input: the library closes it once it has read what came before, and has written
-    /// what the kernel has room for. It fails if the client is gone already, which is as good.
+    /// Ends the input: the library closes the connection once it has read what came before, and has
+    /// written what the kernel has room for. It fails if the client has gone, which is as good.
     pub(crate) fn end_input(self) {
         let _ = self.get().shutdown(Shutdown::Read);
     }
@@ -66,7 +66,7 @@ impl Socket {
     /// Drops the client: a reset, so that neither end keeps what the other has not taken.
     pub(crate) fn drop_client(self) {
         let socket = self.get();
-        // Without it the end takes longer.
+        // If it fails, the end takes longer.
         let _ = socket.set_linger(Some(Duration::ZERO));
         let _ = socket.shutdown(Shutdown::Both);
     }

@@ -41,7 +41,7 @@ const IDLE_LIMIT: Duration = Duration::from_mins(6);
 
 /// KiB of memory, and for each connection besides, past which some are dropped while it grows.
 const MEMORY: usize = 16 * 1024;
-const MEMORY_EACH: usize = 96;
+const MEMORY_EACH: usize = 80;
 
 /// All open connections of a leaf, and the most since memory was given back.
 pub(crate) struct Watch {

@@ -566,15 +566,15 @@ fn a_release_is_told_as_one() {
     browser.shows(&text("greetings"), "100");
     steadily_at_50(&browser);
     for (green, told, drawn) in [
-        (true, "name green came, name-1 and name-2 went.", ["name-3 green", "name-4 green"]),
+        (true, "name green started, name-1 and name-2 stopped.", ["name-3 green", "name-4 green"]),
         (
             false,
-            "name without a version came, name-3 green and name-4 green went.",
+            "name without a version started, name-3 green and name-4 green stopped.",
             ["name-1", "name-2"],
         ),
     ] {
         is_green.store(green, SeqCst);
-        browser.shows(&events_with(" came"), json!([[told, ""]]));
+        browser.shows(&events_with(" started"), json!([[told, ""]]));
         browser.shows(
             &format!("{ROWS}.map(row => row[1])"),
             json!(["greeter-1", drawn[0], drawn[1], "2 gone"]),

@@ -100,7 +100,7 @@ pub(crate) fn timely(answer: String) -> Option<String> {
 /// A port that nobody else can take, on which nobody listens for as long as it is held; and
 /// its URL.
 pub(crate) fn nobody() -> (Port, String) {
-    let port = Port::take(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap().remove(0);
+    let port = Port::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap().remove(0);
     let url = format!("http://{}", port.address());
     (port, url)
 }

@@ -317,8 +317,8 @@ const LIMITS: &[Limit] = &[
     ),
     (
         "headers passed on",
-        || vec![kib(limits::PASSED_ON)],
-        &["request_info::the_trace_is_passed_on_and_nothing_else"],
+        || vec![kib(limits::FORWARDED)],
+        &["request_info::only_the_trace_is_forwarded"],
     ),
     (
         "a log line that nobody reads",

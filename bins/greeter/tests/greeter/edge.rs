@@ -24,27 +24,15 @@ fn requests_and_their_answers() {
     let greeted = negotiated("200 OK", "", &GREETING);
     let refused = answer("405 Method Not Allowed", ALLOW, NOT_ALLOWED);
     let healthy = answer("200 OK", "", "ok");
-    let many = "X: y\r\n".repeat(99);
-    let cookie = format!("Cookie: {}\r\n", "c".repeat(48 * 1024));
-    let chunked = "5 ; a = \"\\\"\" ; b\r\nhello\r\n0\r\nTrailer: x\r\n\r\n";
-    let long = "x".repeat(64 * 1024);
 
     let mut client = Client::connect(address);
     for (request, expected) in [
-        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET /any/path?query HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), &greeted),
-        ("GET /health HTTP/1.1\r\nHost: [::1]:3000\r\n\r\n".to_owned(), &healthy),
-        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), &greeted),
-        (format!("GET / HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"), &greeted),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(), &refused),
-        (format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n{long}"), &refused),
-        (
-            format!("DELETE / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
-            &refused,
-        ),
-        ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc".to_owned(), &greeted),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &greeted),
+        ("GET /health HTTP/1.1\r\nHost: [::1]:3000\r\n\r\n", &healthy),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", &refused),
+        ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", &greeted),
     ] {
-        assert_eq!(ask(&mut client, &request), *expected, "{request:.80}");
+        assert_eq!(ask(&mut client, request), *expected, "{request}");
     }
 
     let head = in_time(|| timely(client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").head()));
@@ -144,10 +132,6 @@ fn a_head_that_is_refused_has_no_body() {
         ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
         ("\r\nHEAD /a#b HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "400 Bad Request"),
         (format!("HEAD /{} HTTP/1.1\r\n", "a".repeat(16 * 1024)), "414 URI Too Long"),
-        (head(&"X: y\r\n".repeat(128)), "431 Request Header Fields Too Large"),
-        ("HEAD / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(), "505 HTTP Version Not Supported"),
-        (head("Expect: a-miracle"), "417 Expectation Failed"),
-        (head("Transfer-Encoding: gzip, chunked"), "501 Not Implemented"),
         (head("Content-Length: 65537"), "413 Content Too Large"),
         (head("Transfer-Encoding: chunked\r\n\r\nx"), "400 Bad Request"),
         (format!("GET /health HTTP/1.1\r\nHost: x\r\n\r\n{}", head("A : b")), "400 Bad Request"),

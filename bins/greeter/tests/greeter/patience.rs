@@ -39,7 +39,7 @@ fn greeter(limits: Limits) -> SocketAddr {
         max_connections: 100,
         limits,
     };
-    let ports = Port::take(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
+    let ports = Port::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).unwrap();
     let address = ports[0].address();
     thread::spawn(move || (SERVICE.run)(settings, ports, &Shutdown::on_call()));
     eventually("it does not listen", || Client::try_connect(address).is_some());

@@ -80,7 +80,7 @@ impl Envoy {
         let executable = envoy_config::find(|name| std::env::var_os(name))
             .map_err(|text| io::Error::new(io::ErrorKind::NotFound, text))?;
         let addresses: Vec<_> = Task::all(tasks).flat_map(addresses::all_of).collect();
-        let mut ports = take_one_for_all(&addresses)?;
+        let mut ports = bind_one_for_all(&addresses)?;
         let port = ports[0].address().port();
         let front_address = front.address();
         ports.push(front);
@@ -101,7 +101,7 @@ impl Envoy {
         for ip in addresses::all_of(task) {
             // The first tasks' are taken from the start.
             if !ports.iter().any(|port| port.address().ip() == ip) {
-                let taken = Port::take(&[ip], self.port)?;
+                let taken = Port::bind(&[ip], self.port)?;
                 port::share(&taken)?;
                 ports.extend(taken);
             }
@@ -243,14 +243,14 @@ impl Envoy {
 }
 
 /// Takes a port that is free on all of the addresses.
-fn take_one_for_all(addresses: &[IpAddr]) -> io::Result<Vec<Port>> {
+fn bind_one_for_all(addresses: &[IpAddr]) -> io::Result<Vec<Port>> {
     // One that is free on the first of them may be in use on another.
     for _ in 1..PORT_TRIES {
-        if let Ok(ports) = Port::take(addresses, 0) {
+        if let Ok(ports) = Port::bind(addresses, 0) {
             return Ok(ports);
         }
     }
-    Port::take(addresses, 0)
+    Port::bind(addresses, 0)
 }
 
 const PORT_TRIES: usize = 16;

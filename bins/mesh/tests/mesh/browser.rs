@@ -150,11 +150,11 @@ fn faults_and_releases_are_drawn() {
 
     mesh.ask(&["release", "greeting", "green"]);
     browser.shows("drawing.textContent.includes('green 100 %')", true);
-    let told = "greeting green came, greeting-1 and greeting-2 went.";
+    let told = "greeting green started, greeting-1 and greeting-2 stopped.";
     browser.shows(&events_with("greeting green"), json!([[told, ""]]));
     mesh.ask(&["release", "name", "v2", "--blue-green"]);
     mesh.ask(&["promote", "name"]);
-    let told = "name v2 came, name-1 and name-2 went.";
+    let told = "name v2 started, name-1 and name-2 stopped.";
     browser.shows(&events_with("name v2"), json!([[told, ""]]));
     browser.click("#stop");
     browser.shows("failed.textContent", "4");

@@ -9,11 +9,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use application::LEAVES;
-use harness::{Client, Finished, Process, eventually, fill, get, run, with_files};
+use harness::{Client, Finished, Process, after, eventually, fill, get, run, with_files};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -47,15 +47,6 @@ impl Folder {
         };
         [names(&self.0), names(&self.0.join("mesh"))].concat().into_iter().collect()
     }
-}
-
-/// The same command, run by a shell that first does something else.
-fn after(first: &str, command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{first}; exec \"$@\""), "sh"]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell
 }
 
 /// As when cargo builds it again, and when its folder is removed.
@@ -140,7 +131,9 @@ fn the_end_of_the_terminal_drains_and_ends_everything(engine: &[&str]) {
     let arguments = [engine, &["--port", "0", "--tasks", "1"]].concat();
     // The tests themselves may run under nohup.
     let hears = r#"set -- env --default-signal=HUP "$@""#;
-    let mut mesh = Mesh::start_by(&mut after(hears, command().args(arguments)));
+    // The shell inherits nothing, and Envoy has to be found.
+    let found = ["PATH", "ENVOY"].map(|name| (name, env::var_os(name).unwrap_or_default()));
+    let mut mesh = Mesh::start_by(&mut after(hears, command().envs(found).args(arguments)));
     mesh.ask(&["fault", "name-1", "100%1500ms"]);
     mesh.tasks = mesh.pids();
     let mut client = Client::connect(mesh.front);

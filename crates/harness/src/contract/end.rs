@@ -1,4 +1,4 @@
-//! Promises of every service: what ends it, how it drains, and what does not end it.
+//! Every service: what ends it, how it drains, and what does not end it.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::wait::PATIENCE;
 
 impl Binary {
-    /// SIGTERM or SIGINT: it goes on serving, says so, and ends with 0 once it is quiet.
+    /// On SIGTERM or SIGINT it keeps serving, announces the drain, and exits with 0 once it is quiet.
     pub fn drains(&self) {
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let (mut process, address) = Process::serve(&mut self.command());
@@ -19,7 +19,7 @@ impl Binary {
             kept.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
             assert!(kept.answer().ends_with("\r\n\r\nok"));
 
-            // Before it begins: this thread may hear of it late.
+            // Before the drain begins, which this thread may see late.
             let start = Instant::now();
             let traffic = Traffic::start(address);
             process.signal(signal);
@@ -45,7 +45,7 @@ impl Binary {
         }
     }
 
-    /// Whoever checks its health all the time does not keep it from ending.
+    /// Constant health checks do not prolong the drain.
     pub fn drains_despite_health_checks(&self) {
         let (mut process, address) = Process::serve(&mut self.command());
         process.signal(Signal::SIGTERM);
@@ -58,12 +58,12 @@ impl Binary {
             assert!(start.elapsed() < PATIENCE, "still there");
         }
         assert_eq!(process.wait().0.code(), Some(0));
-        // Not because its time was up.
+        // Before its time limit.
         let stop = process.line(|line| line.contains(r#""event":"stop""#));
         assert!(stop.contains(r#""quiet":"true""#), "{stop}");
     }
 
-    /// A log that nobody reads holds nothing up, least of all its end.
+    /// A log that nobody reads delays neither an answer nor the end.
     pub fn waits_for_no_reader(&self) {
         let (mut process, address, _log) = Process::serve_unread(&mut self.command());
         assert_eq!(get(address, "/health"), (200, "ok".into()));

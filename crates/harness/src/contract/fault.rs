@@ -1,4 +1,4 @@
-//! Promises of a leaf: what it does wrong with `FAULT`, and only with it.
+//! A leaf: fault injection with `FAULT`.
 
 use nix::sys::signal::Signal;
 
@@ -7,7 +7,7 @@ use crate::client::{Client, get};
 use crate::process::{Process, run, started_at};
 
 impl Binary {
-    /// `FAULT` is off unless it is set, and a bad one ends the start.
+    /// There are no faults unless `FAULT` is set, and an invalid one is refused.
     pub fn refuses_a_bad_fault(&self) {
         let remedy = "is no fault: set it to 20%503, 20%300ms or health, or to several with \
                       commas (1% to 100%, a status from 500 to 599, 1ms to 5000ms)";
@@ -19,8 +19,8 @@ impl Binary {
         assert!(!start.contains("fault"), "{start}");
     }
 
-    /// As many answers have a fault's status as it says, on connections that go on, and none
-    /// of those to health checks.
+    /// The given share of answers has the fault's status; connections stay open, and health checks are
+    /// not affected.
     pub fn answers_with_a_fault(&self) {
         let process = Process::start(self.command().env("PORT", "0").env("FAULT", "20%503"));
         let start = process.line(|line| line.contains(r#""event":"start""#));
@@ -52,7 +52,7 @@ impl Binary {
         assert_eq!(check.code, Some(1));
     }
 
-    /// A delayed answer keeps nobody waiting but those who asked, and a drain until it is given.
+    /// A delayed answer delays nobody else, and a drain waits for it.
     pub fn delays_an_answer(&self) {
         let mut command = self.command();
         let (mut process, address) = Process::serve(command.env("FAULT", "100%5000ms,100%500"));
@@ -61,7 +61,7 @@ impl Binary {
         for client in &mut delayed {
             client.send(one);
         }
-        // Others are answered meanwhile, in a row as well.
+        // Others are answered meanwhile, pipelined requests too.
         let mut other = Client::connect(address);
         for _ in 0..10 {
             other.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10));
@@ -72,7 +72,7 @@ impl Binary {
         assert!(!delayed.iter().any(Client::has_input), "a delayed answer is there already");
         process.signal(Signal::SIGTERM);
         let _ = process.line(|line| line.contains(r#""event":"drain""#));
-        // What is asked now is not held back.
+        // New requests are not delayed now.
         let answer = Client::connect(address).send(one).answer();
         assert!(answer.starts_with("HTTP/1.1 500 Injected Fault\r\n"), "{answer}");
         for client in &mut delayed {
@@ -86,7 +86,7 @@ impl Binary {
         assert!(stop.contains(r#""requests":"11","quiet":"true""#), "{stop}");
     }
 
-    /// What is asked in one go is answered once and in order, whichever of it is delayed.
+    /// Pipelined requests are answered once and in order, whichever is delayed.
     pub fn delays_a_row_of_requests(&self) {
         let (_process, address) = Process::serve(self.command().env("FAULT", "50%2ms"));
         let row = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);

@@ -1,4 +1,4 @@
-//! Promises of a leaf: what it answers, and where a connection ends.
+//! A leaf: what it answers, and where a connection ends.
 
 use nix::sys::signal::Signal;
 
@@ -31,9 +31,9 @@ impl Binary {
             let answer = ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
             assert_eq!(answer, head("200 Ok", 2, "") + "ok");
         }
-        // No body for HEAD; its Content-Length is beyond the library.
+        // No body for HEAD; the library cannot tell its length.
         assert_eq!(ask("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"), head("200 Ok", 0, ""));
-        // A body is read away, whatever it holds: it is not the next request. There is none.
+        // A body is discarded, whatever it contains, and the connection is closed.
         let close = "Connection: close\r\n";
         let body = "GET /health HTTP/1.1\r\n\r\n";
         for (length, filler) in [(body.len(), ""), (64 * 1024, " ")] {
@@ -47,7 +47,7 @@ impl Binary {
             assert_eq!(client.send(&post).answer(), refused + "method not allowed: GET or HEAD");
             client.expect_end();
         }
-        // Where a body ends must be certain.
+        // The end of a body must be unambiguous.
         for (field, status, text) in [
             ("Content-Length: many", "400 Bad Request", "bad Content-Length"),
             ("Content-Length: -1", "400 Bad Request", "bad Content-Length"),
@@ -76,8 +76,7 @@ impl Binary {
         }
     }
 
-    /// Its threads wait for a turn: Linux's `SCHED_BATCH`, field 41 of their stat file
-    /// (`proc_pid_stat(5)`).
+    /// Its threads have the policy `SCHED_BATCH`: field 41 of their stat file (`proc_pid_stat(5)`).
     pub fn waits_for_its_turn(&self) {
         let (process, _) = Process::serve(&mut self.command());
         let is_batch = |(_, stat): &(_, String)| fields(stat).nth(41 - 3) == Some("3");
@@ -85,20 +84,19 @@ impl Binary {
         assert!(batch > 2, "{batch} of its threads do");
     }
 
-    /// Sixteen request headers get an answer, the seventeenth none: the library's limit,
-    /// and the reason that greeter is not built on it.
+    /// Sixteen request headers get an answer, seventeen none: the library's limit, and the reason that
+    /// greeter has a server of its own.
     pub fn takes_sixteen_headers(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let request = |count| format!("GET /health HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(count));
         assert!(Client::connect(address).send(request(16)).answer().ends_with("ok"));
         Client::connect(address).send(request(17)).expect_end();
-        // The others go on.
+        // Others are still served.
         assert_eq!(get(address, "/health"), (200, "ok".into()));
     }
 
-    /// What the edge answers with an error, a leaf only hangs up on: its library parses
-    /// the head before the service is asked, and says nothing when that fails. So it is with the
-    /// chunks of a body that it does not read.
+    /// Where the edge answers with an error, a leaf only hangs up: its library parses the head before it
+    /// calls the service, and closes if that fails. The same holds for chunks, which it does not read.
     pub fn hangs_up_without_an_answer(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         for bad in [
@@ -113,7 +111,7 @@ impl Binary {
         ] {
             println!("{bad:?}"); // the last one is the one that failed
             Client::connect(address).send(bad).expect_end();
-            // What stands before it in the same segment is lost with it.
+            // What comes before it in the same segment is lost with it.
             let good = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
             Client::connect(address).send(good.to_owned() + bad).expect_end();
             let last = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -121,10 +119,9 @@ impl Binary {
         }
     }
 
-    /// The answer that ends a connection arrives, whatever stands before and behind it in the
-    /// same segment. Behind it may come empty 200s, for the requests that were sent behind the
-    /// last: they are no answers (RFC 9112, section 9.6), and the library cannot be kept from
-    /// writing them.
+    /// The answer that ends a connection arrives, whatever comes before and after its request in the same
+    /// segment. Empty 200s may follow, for requests sent after it: they are no answers (RFC 9112, section
+    /// 9.6), but the library writes them.
     pub fn ends_behind_an_answer(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let one = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -141,7 +138,7 @@ impl Binary {
             for before in (0..=50).chain([63, 64, 65, 250]) {
                 let mut client = Client::connect(address);
                 if before % 2 == 1 {
-                    // A connection that is already known.
+                    // Not its first request.
                     assert!(client.send(one).answer().ends_with("ok"));
                 }
                 client.send(one.repeat(before) + last + behind);
@@ -158,7 +155,7 @@ impl Binary {
         }
     }
 
-    /// What is asked in one go while it drains: one answer that says so, and the end.
+    /// Pipelined requests during a drain: one answer with `Connection: close`, and the end.
     pub fn drains_a_row_of_requests(&self) {
         let (mut process, address) = Process::serve(&mut self.command());
         let one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -175,7 +172,25 @@ impl Binary {
         assert_eq!(process.wait().0.code(), Some(0));
     }
 
-    /// Who waits to be told to send the body is answered without it.
+    /// A client that half-closes right behind its request gets no answer where the leaf finds both at
+    /// once: the library sees the end of input before it looks at the input.
+    pub fn may_not_answer_a_half_close(&self) {
+        let (process, address) = Process::serve(&mut self.command());
+        let one = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let (mut early, mut late) = (Client::connect(address), Client::connect(address));
+        for client in [&mut early, &mut late] {
+            assert!(client.send(one).answer().ends_with(&format!(" ({HOST})")));
+        }
+        process.stopped(|| {
+            early.send(one).finish();
+        });
+        early.expect_end();
+        // Whoever reads the answer first has it.
+        assert!(late.send(one).answer().ends_with(&format!(" ({HOST})")));
+        late.finish().expect_end();
+    }
+
+    /// A client that waits for `100 Continue` is answered without its body.
     pub fn answers_who_holds_the_body_back(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         for (method, status) in [("POST", "405 Method Not Allowed"), ("GET", "200 Ok")] {
@@ -188,7 +203,7 @@ impl Binary {
             assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
             client.expect_end();
         }
-        // Without a body there is nothing to hold back.
+        // Without a body the connection stays open.
         let mut client = Client::connect(address);
         let expects = "GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n";
         for _ in 0..2 {
@@ -197,8 +212,8 @@ impl Binary {
         }
     }
 
-    /// A body behind other requests is none of them, wherever the library's buffer ends. What
-    /// stands before it is answered, and it ends the connection.
+    /// A body is never taken for a request, wherever the library's buffer ends. The requests before it
+    /// are answered, and it ends the connection.
     pub fn reads_bodies_away(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let one = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -214,7 +229,7 @@ impl Binary {
                 let answer = client.answer();
                 assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
                 assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
-                // With more behind than the library's buffer holds, it may add something.
+                // For what follows the body, the library may write empty 200s.
                 if behind.is_empty() {
                     client.expect_end();
                 }
@@ -222,8 +237,7 @@ impl Binary {
         }
     }
 
-    /// An answer is given once, though the library's reads end where a request does, or where
-    /// its buffer does.
+    /// Each request is answered once, wherever the library's reads end: with a request, or its buffer.
     pub fn answers_once(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let body = "x".repeat(64 * 1024);

@@ -1,4 +1,4 @@
-//! Promises of a leaf: its limits, and that no client harms the others.
+//! A leaf: its limits, and that no client harms the others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,8 +14,8 @@ use crate::process::{Process, is_emulated, run, with_files};
 use crate::wait::{PATIENCE, eventually, say};
 
 impl Binary {
-    /// What is answered in one go is bounded in bytes, for it all takes memory: 256 short answers
-    /// always fit. Each is there once and in its order, and the last says that it is.
+    /// The answers to pipelined requests are bounded in bytes, because they take memory: 256 short ones
+    /// always fit. Each comes once and in order, and the last has `Connection: close`.
     pub fn bounds_a_row(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         for count in [256, 5000] {
@@ -24,7 +24,7 @@ impl Binary {
             let row = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(count - 1);
             let last = "GET /health HTTP/1.0\r\n\r\n";
             thread::scope(|scope| {
-                // It may be closed before it has taken all of them.
+                // The connection may be closed before all are sent.
                 scope.spawn(move || sender.write_all((row + last).as_bytes()));
                 let is_last = |_: &usize| {
                     let answer = client.answer();
@@ -38,7 +38,7 @@ impl Binary {
         }
     }
 
-    /// Bad heads do not fill standard error, nor does it matter that nobody can be told.
+    /// Bad heads do not fill standard error, and it may be closed.
     pub fn outlives_its_standard_error(&self) {
         for gone in [false, true] {
             let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -58,8 +58,8 @@ impl Binary {
         }
     }
 
-    /// More connections than it may open files: some are served, the others closed, and it
-    /// neither spins nor stays so.
+    /// With more connections than files, some are served and the others closed; it does not spin, and it
+    /// recovers.
     pub fn has_files_left(&self) {
         let (process, address) = Process::serve(&mut with_files(64, &self.command()));
         let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
@@ -69,7 +69,7 @@ impl Binary {
         };
         let count = clients.iter_mut().filter_map(|client| served(client).then_some(())).count();
         assert!((10..64).contains(&count), "{count} of 100 connections were served");
-        // A leaf that is full is well.
+        // A full leaf is healthy.
         let port = address.port().to_string();
         let checked = run(self.command().arg("healthcheck").env("PORT", port));
         assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
@@ -85,7 +85,7 @@ impl Binary {
         });
     }
 
-    /// Who does not read the answers is dropped before they fill the memory.
+    /// A client that does not read is dropped before its answers fill the memory.
     pub fn drops_who_does_not_read(&self) {
         if is_emulated() {
             return say("an emulator does not tell what a client has read: not tried");
@@ -101,9 +101,8 @@ impl Binary {
 
     /// A head without an end is cut off before it fills the memory.
     ///
-    /// The leaf looks at its memory every 50 ms, and late on a busy machine: a client that sends
-    /// as fast as it can may outrun it. This one sends 10 MiB a second at most, so
-    /// that a look late by seconds still finds it in time.
+    /// A leaf checks its memory every 50 ms, later on a busy machine. This client sends at most 10 MiB a
+    /// second, so that a check that is seconds late still finds it in time.
     pub fn bounds_a_head(&self) {
         let (process, address) = Process::serve(&mut self.command());
         let piece = "x".repeat(100 * 1024);
@@ -116,16 +115,17 @@ impl Binary {
         };
         let sent = (0..2000).take_while(take).count();
         assert!(sent < 2000, "it took {sent} times 100 KiB");
-        assert!(process.memory() < 256 * 1024, "{} KiB of memory", process.memory());
+        let peak = process.peak_memory();
+        assert!(peak < 128 * 1024, "{peak} KiB of memory");
         assert_eq!(get(address, "/health"), (200, "ok".into()));
     }
 
-    /// What connections took goes back to the system when they have gone, most of it.
+    /// Most of the memory of closed connections goes back to the system.
     pub fn gives_memory_back(&self) {
         let (process, address) = Process::serve(&mut self.command());
         assert_eq!(get(address, "/health"), (200, "ok".into()));
         let before = process.memory();
-        // Enough to fill what the library reads in one go, 32 KiB, and to walk through it.
+        // Enough to touch all of the library's 32 KiB buffers.
         let request = format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1000));
         let clients: Vec<_> = (0..64)
             .map(|_| {
@@ -142,7 +142,7 @@ impl Binary {
         eventually("the memory is kept", || process.memory() < before + taken / 4);
     }
 
-    /// A connection without a request, and a request without its body, end after a while.
+    /// A connection without a request, and a request without its body, time out.
     pub fn ends_who_is_too_slow(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let start = Instant::now();
@@ -156,10 +156,10 @@ impl Binary {
         assert!(start.elapsed() < PATIENCE, "it is not closed");
     }
 
-    /// Clients whose requests never cease do not keep others from being served.
+    /// Clients that send requests without end do not starve others.
     pub fn is_fair(&self) {
         if is_emulated() {
-            // The library reads until nothing is there, and so for ever from a faster client.
+            // The library reads until EAGAIN, and so for ever from a client that is faster.
             return say(
                 "under an emulator a leaf is slower than its clients: fairness is not tried",
             );
@@ -172,7 +172,7 @@ impl Binary {
                 let mut reader = stream.try_clone().expect("a second handle");
                 let (answered, done) = (&answered, &done);
                 scope.spawn(move || {
-                    // Large, so that few fill what the library reads in one go.
+                    // Large, so that few fill the library's buffer.
                     let request =
                         format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(400));
                     let requests = request.repeat(100);

@@ -1,4 +1,4 @@
-//! Promises of every service: its command line, its settings, and its health check.
+//! Every service: its command line, its settings, and its health check.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,11 +14,11 @@ use crate::client::{Traffic, get};
 use crate::process::{Process, after, fill, is_emulated, nameless_file, run};
 use crate::wait::{eventually, say};
 
-/// Makes an output that takes nothing.
+/// Makes an output that cannot be written to.
 type Nowhere = fn() -> Stdio;
 
 impl Binary {
-    /// `--version` and `--help` answer; anything unknown is exit 2, the word, and the usage.
+    /// `--version` and `--help` print; an unknown argument is exit 2, and is named above the usage.
     pub fn has_a_command_line(&self) {
         let version = run(self.command().arg("--version"));
         assert_eq!(version.code, Some(0));
@@ -50,7 +50,7 @@ impl Binary {
         }
     }
 
-    /// Its exit code is the same where standard error cannot be written.
+    /// Its exit code is the same if standard error cannot be written to.
     pub fn fails_without_a_standard_error(&self) {
         for (argument, port, code) in [("help", "0", 2), ("serve", "http", 78)] {
             let (_, writer) = std::io::pipe().expect("a pipe");
@@ -60,8 +60,8 @@ impl Binary {
         }
     }
 
-    /// What succeeds is exit 0, whether or not its words can be written: a full disk, a reader
-    /// that is gone or that reads nothing, a file that may not grow.
+    /// Success is exit 0 even if the output cannot be written: a full disk, a reader that is gone or does
+    /// not read, a file that may not grow.
     pub fn succeeds_unheard(&self) {
         let (_process, address) = Process::serve(&mut self.command());
         let nowhere: [(&str, Nowhere); 4] = [
@@ -91,7 +91,7 @@ impl Binary {
         }
     }
 
-    /// A log in a file that may not grow loses lines, and the service goes on.
+    /// If the log's file may not grow, lines are lost, and the service goes on.
     pub fn outlives_a_full_file(&self) {
         // Room for the first line. (A block has 512 bytes.)
         let mut log = nameless_file();
@@ -101,13 +101,13 @@ impl Binary {
         let traffic = Traffic::start(address);
         process.signal(Signal::SIGTERM);
         eventually("it does not drain", || log.metadata().is_ok_and(|file| file.len() == 512));
-        // It still answers, and says the rest to nobody.
+        // It still answers, without a log.
         assert_eq!(get(address, "/health").0, 503);
         drop(traffic);
         assert_eq!(process.wait().0.code(), Some(0));
     }
 
-    /// A start that a limit of the system forbids is exit 1, and one line that names the limit.
+    /// A start that a system limit prevents is exit 1, and one line that names the limit.
     pub fn says_what_it_needs(&self) {
         let refused = |limit: &str, remedy: &str| {
             let refused = run(&mut after(limit, &self.command()));
@@ -136,19 +136,19 @@ impl Binary {
         assert_eq!(refused.stdout, "");
     }
 
-    /// The one setting that all have.
+    /// `PORT`, which all services have.
     pub fn refuses_a_bad_port(&self) {
         let line = r#"PORT="http" is not a whole number from 0 to 65535"#;
         self.refuses("PORT", "http", line);
     }
 
-    /// The version is a word, if it is set.
+    /// `VERSION` is one word.
     pub fn refuses_a_bad_version(&self) {
         let remedy = "is not a version: at most 32 printable characters, no blanks or parentheses";
         self.refuses("VERSION", "a b", &format!(r#"VERSION="a b" {remedy}"#));
     }
 
-    /// The host has a place in the form of a line.
+    /// `HOSTNAME` must fit into ` (host)`.
     pub fn refuses_a_bad_host(&self) {
         let remedy = "is not a host name: at most 255 bytes, no control characters or parentheses";
         for host in ["a (b)", "a\u{7}"] {
@@ -156,7 +156,7 @@ impl Binary {
         }
     }
 
-    /// A port in use is exit 1, the address and the remedy, also when a service like it has it.
+    /// A port in use is exit 1, with the address and the remedy, also if another such service uses it.
     pub fn refuses_a_port_in_use(&self) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = taken.local_addr().expect("bound").port();
@@ -216,8 +216,8 @@ impl Binary {
         assert!(gone.stderr.starts_with(&start) && gone.stderr.lines().count() == 1);
     }
 
-    /// Where nobody listens, `healthcheck` never connects to itself, as from 127.0.0.1 to 127.0.0.1
-    /// it might: that would keep the port, for a minute, from the service that is to come back.
+    /// Where nobody listens, `healthcheck` must not connect to itself, as it could from 127.0.0.1 to
+    /// 127.0.0.1: that would block the port for a minute.
     pub fn checks_nothing_where_it_might_meet_itself(&self) {
         if cfg!(not(target_os = "linux")) {
             return;

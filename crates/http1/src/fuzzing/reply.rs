@@ -1,12 +1,11 @@
-//! A second reader of what a service answers: see the module above.
+//! A second parser of what a service answers: see the parent module.
 
 use super::{Headers, chunked, open, piece};
 use crate::framing::Framing;
 use crate::limits;
 use crate::reply::{Error, Reader};
 
-/// Checks one file of the fuzzer: a line that says how to cut the input, and then what the
-/// service answers.
+/// Checks one input file: a line that says how to split the input, and then what the service answers.
 ///
 /// # Panics
 ///
@@ -30,8 +29,8 @@ struct Outcome {
     end: usize,
 }
 
-/// A call that has a slice in place of a socket. It reads pieces of these sizes; 0 is all that is
-/// left. `None` if the answer is not complete.
+/// A call that reads a slice instead of a socket, in pieces of these sizes; 0 is all that is left.
+/// `None` if the answer is not complete.
 fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
     let mut reader = Reader::default();
     let mut sizes = sizes.iter().cycle();
@@ -50,7 +49,7 @@ fn read(input: &[u8], sizes: &[usize]) -> Result<Option<Outcome>, Error> {
     Ok(Some(Outcome { content: reader.into_content(), keeps_alive, end: start }))
 }
 
-/// Compares the content that was found with a second reading, in plain string operations.
+/// Compares the content with what plain string operations find.
 fn check(input: &[u8], outcome: &Result<Option<Outcome>, Error>) {
     let Ok(Some(Outcome { content: found, keeps_alive, end })) = outcome else {
         return;

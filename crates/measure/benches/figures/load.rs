@@ -1,4 +1,4 @@
-//! wrk, and what its requests cost.
+//! Load with wrk, and the CPU time of its requests.
 
 use std::process::Command;
 use std::time::Instant;
@@ -16,27 +16,27 @@ pub(crate) struct Wrk {
     pub(crate) headers: &'static [&'static str],
 }
 
-/// Before the first load that counts.
+/// The warm-up.
 pub(crate) const WARM_UP: Wrk = Wrk { seconds: 2, ..MANY };
 pub(crate) const MANY: Wrk = Wrk { connections: 32, seconds: 5, headers: &[] };
 pub(crate) const ONE: Wrk = Wrk { connections: 1, ..MANY };
 
-/// What came of it.
+/// The results.
 pub(crate) struct Load {
-    /// CPU of the service that was asked, for each request, in microseconds.
+    /// CPU time of the service per request, in microseconds.
     pub(crate) cpu_us: f64,
     /// Requests a second.
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// How many cores it kept busy, with those that it calls.
+    /// How many cores it used, with the services that it calls.
     pub(crate) cores: f64,
-    /// The part of the machine's CPU that went to other work.
+    /// The share of the machine's CPU used by other work.
     pub(crate) others: f64,
 }
 
 impl Load {
-    /// Has wrk ask one of the services. Every answer is a 200, or this panics.
+    /// Runs wrk against one of the services. Panics unless every answer is a 200.
     pub(crate) fn of(asked: &Running, services: &Services, wrk: Wrk) -> Self {
         let mut command = Command::new("wrk");
         command.args(["-t1", "--latency"]);
@@ -95,7 +95,7 @@ impl Clocks {
     }
 }
 
-/// What follows a name at the start of one of wrk's lines.
+/// What follows a name in wrk's output.
 fn value<'a>(report: &'a str, name: &str) -> &'a str {
     let line = report.lines().find_map(|line| line.trim().strip_prefix(name));
     line.unwrap_or_else(|| panic!("no {name} in {report}")).trim()

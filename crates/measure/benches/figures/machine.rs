@@ -1,4 +1,4 @@
-//! What is measured on, and of which commit.
+//! The machine and the commit.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use harness::run;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// CPU time of everybody on the machine in seconds, and what a hypervisor took.
+/// CPU time of all processes on the machine in seconds, and steal time.
 pub(crate) fn busy() -> f64 {
     let stat = fs::read_to_string("/proc/stat").expect("Linux");
     let all = stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).expect("all CPUs");
@@ -33,7 +33,7 @@ pub(crate) fn cpus() -> u32 {
     available_parallelism().ok().and_then(|count| count.get().try_into().ok()).expect("a few")
 }
 
-/// Which CPU it is.
+/// The CPU's name.
 pub(crate) fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").expect("Linux");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -45,7 +45,7 @@ pub(crate) fn commit() -> String {
     said("git", &["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"])
 }
 
-/// Today, where time has no zones.
+/// Today, in UTC.
 pub(crate) fn date() -> String {
     said("date", &["--utc", "+%F %R UTC"])
 }

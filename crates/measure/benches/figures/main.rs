@@ -3,8 +3,8 @@
 //! `just bench axum=DIR hyper=DIR` measures other implementations beside them, in turn: a DIR
 //! holds executables of the same names, and is as seen from the project's folder.
 //!
-//! A round takes a minute for each implementation. A machine that does other things as well
-//! makes most figures worse, and not everybody's alike: the last lines say how much it did.
+//! A round takes a minute for each implementation. Other work on the machine makes most figures worse, by
+//! different amounts: the last lines say how much there was.
 
 mod load;
 mod machine;
@@ -25,7 +25,7 @@ use table::{Best, Column, Figures, median};
 /// How often each implementation is measured, where `--rounds=N` does not say it.
 const ROUNDS: usize = 3;
 const COLD_STARTS: usize = 20;
-/// The share of the machine that other work may take before figures cannot be compared.
+/// Above this share of other work, figures cannot be compared.
 const DISTURBED: f64 = 0.05;
 
 fn main() {
@@ -51,7 +51,7 @@ fn main() {
     report(&columns, rounds, &others);
 }
 
-/// An implementation of all services, and what has been measured of it.
+/// An implementation of all services, and its figures.
 struct Implementation {
     label: String,
     folder: PathBuf,
@@ -80,11 +80,11 @@ impl Implementation {
     }
 }
 
-/// Measures them in turn, so that whatever the machine does meanwhile strikes all of them.
+/// Measures them in turn, so that other work on the machine affects all of them.
 fn measure(all: &mut [Implementation], rounds: usize) {
     let mut order: Vec<_> = (0..all.len()).collect();
     for _ in 0..COLD_STARTS {
-        // What has just ended slows down the next.
+        // The last one's end slows down the next.
         fastrand::shuffle(&mut order);
         for &next in &order {
             let time = start::cold_start(&all[next].folder);

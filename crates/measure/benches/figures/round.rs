@@ -1,5 +1,5 @@
-//! What is measured of one implementation, in this order: what memory a service keeps depends
-//! on the loads before.
+//! The measurements of one implementation, in a fixed order: a service's memory depends on the loads
+//! before.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -89,7 +89,7 @@ impl Round {
     }
 }
 
-/// CPU in milliseconds for each second in which nobody asks.
+/// CPU time of an idle second, in milliseconds.
 fn idle_cpu(services: &Services) -> f64 {
     let cpu = || services.iter().map(Running::cpu).sum::<f64>();
     let (before, start) = (cpu(), Instant::now());

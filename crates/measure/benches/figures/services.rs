@@ -74,9 +74,8 @@ impl Running {
     }
 }
 
-/// An address that nobody uses, nor has used since this process began. It is below the ports
-/// that the kernel gives to clients: whoever tries again and again to connect to one of those
-/// is connected to itself some day.
+/// An address that is not used, nor was since this process began. It is below the ephemeral ports:
+/// repeated attempts to connect to one of those may end in a connection to oneself.
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(id()));
     loop {

@@ -88,7 +88,7 @@ pub(crate) fn print(columns: &[Column]) {
     }
 }
 
-/// Ours to the best of the others, where one is better and there are others.
+/// The ratio of ours to the best of the others, where one is better.
 fn ratio(best: Best, ours: f64, others: &[f64]) -> String {
     let other = match best {
         Best::Least => others.iter().copied().reduce(f64::min),
@@ -112,7 +112,7 @@ pub(crate) fn json(columns: &[Column]) -> Value {
     Value::Object(columns.iter().map(object).collect::<Map<_, _>>())
 }
 
-/// To as many digits as mean anything.
+/// Rounded to significant digits.
 fn text(value: f64) -> String {
     format!("{value:.*}", if value < 100.0 { 2 } else { 0 })
 }

@@ -1,4 +1,4 @@
-//! What one client alone, or one log, could do to all others.
+//! What one client, or a blocked log, could do to all others.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::seen::{open, open_files, raise_open_files, row};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// 9,000 clients that send the start of a head and no more, and come again once they are told
-/// 408: at every moment one of them runs out of time.
+/// 9,000 clients that send only the start of a head, and reconnect after their 408: at every moment one
+/// of them times out.
 pub(crate) fn too_slow_one_by_one() {
     const CLIENTS: u32 = 9000;
     const SPREAD: Duration = Duration::from_secs(10); // as long as each of them has
@@ -98,8 +98,8 @@ pub(crate) fn files_come_and_go() {
     greet(&mut open(address));
 }
 
-/// Clients whose windows close after more and more answers, and who then want to be told to
-/// continue: for one of them there is no room just then.
+/// Clients whose windows close after more and more answers, and who then wait for `100 Continue`: for
+/// one of them there is no room.
 pub(crate) fn no_room_to_continue() {
     const CLIENTS: usize = 800;
     println!("\n{CLIENTS} clients without room for 100 Continue");
@@ -201,7 +201,7 @@ pub(crate) fn answers_that_nobody_reads() {
     let before = kernel_memory();
     let clients: Vec<_> = (0..40)
         .map(|_| {
-            // What waits shall wait at greeter's end.
+            // So that unread bytes stay at greeter's end.
             let mut client = Client::with_room(address, 4096);
             client.send(&page);
             client
@@ -227,7 +227,7 @@ fn kernel_memory() -> u64 {
     4096 * pages.expect("the kernel counts it").trim().parse::<u64>().expect("a number")
 }
 
-/// Ends of connections that the kernel has on this address, open or not.
+/// How many sockets the kernel has on this address, open or not.
 fn connections(process: &Process, address: SocketAddr) -> usize {
     let port = format!(":{:04X}", address.port());
     let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", process.pid())).expect("Linux");

@@ -1,10 +1,10 @@
-//! More clients than greeter was made for, and more requests.
+//! More clients than greeter was designed for, and more requests.
 
 use std::io::{Read, Write};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use harness::{Process, eventually, with_files};
+use harness::{Process, eventually};
 
 use crate::edge::{Latencies, REQUEST, greet, greeter, load};
 use crate::seen::{kib, memory, open, open_files, raise_open_files, row};
@@ -82,31 +82,6 @@ pub(crate) fn idle_connections() {
     row("latency beside them, greeted", &beside_greeted);
     assert!(greeted < 256 * 1024, "not well within 512 MiB");
     assert!(after < greeted / 2, "it keeps what they took");
-}
-
-/// 100 connections to a process that may open 64 files.
-pub(crate) fn no_files_left() {
-    println!("\n100 connections, 64 open files");
-    let (process, address) = Process::serve(&mut with_files(64, &greeter(&[])));
-    greet(&mut open(address));
-    let clients: Vec<_> = (0..100).map(|_| open(address)).collect();
-    // It may have inherited some with higher numbers.
-    eventually("there are files left", || open_files(&process) >= 64);
-
-    let (cpu, start) = (process.cpu_time(), Instant::now());
-    sleep(Duration::from_secs(2));
-    let used = process.cpu_time().saturating_sub(cpu);
-    let share = used.div_duration_f64(start.elapsed()) * 100.0;
-    assert!(open_files(&process) >= 64, "there are files again");
-
-    drop(clients);
-    let start = Instant::now();
-    greet(&mut open(address));
-    let served = start.elapsed();
-
-    row("CPU used in 2 s without files", format!("{used:?}, {share:.1}% of a core"));
-    row("first greeting when they have gone", format!("after {served:.1?}"));
-    assert!(share < 10.0, "it spins");
 }
 
 /// A million greetings, or as many as a minute allows.

@@ -1,4 +1,4 @@
-//! greeter in front of services as they should be, and how long its greetings take.
+//! greeter in front of healthy services, and the latency of its greetings.
 
 use std::fmt::{self, Display};
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ pub(crate) fn said(leaf: &Service) -> String {
     format!("a {0} ({0}-1)", leaf.name)
 }
 
-/// The command that starts greeter in front of services as they should be.
+/// The command that starts greeter in front of healthy services.
 pub(crate) fn greeter(settings: &[(&str, &str)]) -> Command {
     let mut command = service(EDGE.name);
     command.env("HOSTNAME", "greeter-1").envs(settings.iter().copied());
@@ -93,7 +93,7 @@ impl Latencies {
         self.at(100)
     }
 
-    /// What this part of the greetings stayed within.
+    /// This percentile.
     pub(crate) fn at(&self, percent: usize) -> Duration {
         self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)]
     }

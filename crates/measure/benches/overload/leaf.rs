@@ -1,60 +1,17 @@
 //! What one client could do to a leaf.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use harness::{Client, Process, get, service, with_files};
-use nix::sys::signal::Signal;
+use harness::{Process, get, service};
 
-use crate::seen::{kib, memory, open, row};
+use crate::seen::{kib, memory, open, raise_open_files, row};
 
-/// 2,000 heads that are none, while standard error is a pipe that nobody reads, or that
-/// nobody can read any more.
-pub(crate) fn bad_heads() {
-    println!("\na leaf, 2,000 bad heads, and nobody at standard error");
-    for (what, read) in [("a full pipe", true), ("a closed pipe", false)] {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut reader = read.then_some(reader);
-        let mut command = name();
-        let (mut process, address) = Process::serve(command.stderr(writer));
-        drop(command); // which holds the pipe open
-        for _ in 0..2000 {
-            Client::connect(address).send("GET /\r\n\r\n").expect_end();
-        }
-        assert_eq!(get(address, "/health").0, 200);
-        process.signal(Signal::SIGTERM);
-        let (status, _) = process.wait();
-        let mut written = Vec::new();
-        if let Some(reader) = &mut reader {
-            reader.read_to_end(&mut written).expect("a pipe");
-        }
-        row(what, format!("2,000 hung up on, {} bytes written, {status}", written.len()));
-        assert!(status.success() && written.is_empty());
-    }
-}
-
-/// 100 connections to a leaf that may open 64 files.
-pub(crate) fn no_files_left() {
-    println!("\na leaf, 100 connections, 64 open files");
-    let (process, address) = Process::serve(&mut with_files(64, &name()));
-    let mut clients: Vec<_> = (0..100).map(|_| open(address)).collect();
-    let (cpu, start) = (process.cpu_time(), Instant::now());
-    sleep(Duration::from_secs(2));
-    let used = process.cpu_time().saturating_sub(cpu);
-    let served = clients.iter_mut().filter_map(|client| ask(client).then_some(())).count();
-    let share = used.div_duration_f64(start.elapsed()) * 100.0;
-    drop(clients);
-    let start = Instant::now();
-    assert_eq!(get(address, "/health").0, 200);
-    row("CPU used in 2 s beside them", format!("{used:?}, {share:.1}% of a core"));
-    row("of them served", served);
-    row("first answer when they have gone", format!("after {:.1?}", start.elapsed()));
-    assert!(share < 10.0, "it spins");
-    assert!(served > 0, "nobody is served");
-}
+/// What a leaf takes at most, in KiB (SECURITY.md).
+const MEMORY: u64 = 128 * 1024;
 
 /// Up to 37 MiB of requests each on 8 connections whose answers nobody reads, and a head of
 /// up to 1 GiB.
@@ -78,11 +35,39 @@ pub(crate) fn without_measure() {
     drop(clients);
     let (sent, stream) = send(address, "GET / HTTP/1.1\r\nX: ", &"x".repeat(100 * 1024), 1024);
     row("of a head of 1 GiB taken", format!("{} MiB", sent >> 20));
-    row("memory then", kib(memory(&process)));
+    row("memory, at most", kib(process.peak_memory()));
     assert!(sent < 512 << 20, "it takes a head of any length");
-    assert!(memory(&process) < 256 * 1024, "it keeps the head");
+    assert!(process.peak_memory() < MEMORY, "it keeps the head");
     drop(stream);
     assert_eq!(get(address, "/health").0, 200);
+}
+
+/// As many connections as a leaf takes, each with a head that has no end, or that stops where the
+/// library has just doubled its buffer.
+pub(crate) fn worst_heads() {
+    println!("\na leaf, and heads without an end on 1,024 connections");
+    raise_open_files();
+    for (what, most) in [("without an end", usize::MAX), ("of 66,000 bytes", 66_000)] {
+        let (process, address) = Process::serve(&mut name());
+        let mut clients: Vec<_> = (0..1024).map(|_| (open(address), most)).collect();
+        for (stream, _) in &mut clients {
+            stream.write_all(b"GET / HTTP/1.1\r\nX: ").expect("it is new");
+            stream.set_nonblocking(true).expect("a socket");
+        }
+        let (piece, start) = ([b'x'; 8192], Instant::now());
+        while start.elapsed() < Duration::from_secs(3) {
+            for (stream, left) in &mut clients {
+                // It may be full, or closed.
+                *left -= stream.write(&piece[..piece.len().min(*left)]).unwrap_or(0);
+            }
+            sleep(Duration::from_millis(1));
+        }
+        drop(clients);
+        assert_eq!(get(address, "/health").0, 200);
+        let peak = process.peak_memory();
+        row(&format!("{what}: memory, at most"), kib(peak));
+        assert!(peak < MEMORY, "it keeps the heads");
+    }
 }
 
 /// Sends `piece` again and again behind `start`, up to so many MiB: how many bytes went, and
@@ -93,12 +78,6 @@ fn send(address: SocketAddr, start: &str, piece: &str, most: usize) -> (usize, T
     let pieces = (most << 20) / piece.len();
     let sent = (0..pieces).take_while(|_| stream.write_all(piece.as_bytes()).is_ok()).count();
     (sent * piece.len(), stream)
-}
-
-/// Asks once: whether there is an answer.
-fn ask(client: &mut TcpStream) -> bool {
-    let asked = client.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    asked.is_ok() && client.read(&mut [0; 1024]).is_ok_and(|count| count > 0)
 }
 
 /// The command that starts `name`; `greeting` is the same but for its words.
