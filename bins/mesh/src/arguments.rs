@@ -76,6 +76,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "C", default_value = "http", value_parser = connect_parser())]
     pub(crate) connect: Connect,
 
+    /// Keep where the time of each request goes, for the command trace
+    #[arg(long)]
+    pub(crate) trace: bool,
+
     /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
@@ -198,12 +202,18 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
     let Options { port, json, .. } = line.options;
     Ok(match line.command {
         Some(command) => {
-            let prints_json =
-                matches!(command, Command::Control(Request::Status { .. }) | Command::Check(_));
+            let prints_json = matches!(
+                command,
+                Command::Control(Request::Status { .. } | Request::Trace { .. })
+                    | Command::Check(_)
+            );
             check_options(&matches, prints_json)?;
             match command {
                 Command::Control(Request::Status { json: own }) => {
                     Action::Control(port, Request::Status { json: json || own })
+                }
+                Command::Control(Request::Trace { slowest, failed, json: own }) => {
+                    Action::Control(port, Request::Trace { slowest, failed, json: json || own })
                 }
                 Command::Control(request) => Action::Control(port, request),
                 Command::Load(options) => Action::Load(port, options),
@@ -213,6 +223,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
         }
         None if line.options.connect == Connect::Tcp && line.options.proxy != Proxies::Envoy => {
             return Err("--connect tcp needs --proxy envoy".to_owned());
+        }
+        None if line.options.connect == Connect::Tcp && line.options.trace => {
+            return Err("with --connect tcp no proxy sees a request: leave out --trace".to_owned());
         }
         None => {
             let programs = line.options.user_programs()?;
@@ -224,7 +237,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
 /// Refuses options for starting a mesh before a command that starts none.
 fn check_options(matches: &ArgMatches, prints_json: bool) -> Result<(), String> {
     let Some((command, _)) = matches.subcommand() else { return Ok(()) };
-    for option in ["tasks", "proxy", "connect", "json", "run", "stop_signal", "watch"] {
+    for option in ["tasks", "proxy", "connect", "trace", "json", "run", "stop_signal", "watch"] {
         let given = matches.value_source(option) == Some(ValueSource::CommandLine);
         if given && !(prints_json && option == "json") {
             let option = option.replace('_', "-");
@@ -253,9 +266,10 @@ mod tests {
     fn options_have_defaults() {
         let run = |line, tasks, port, proxy, connect| match parsed(line) {
             Ok(Action::Run(options, _)) => {
-                let (run, stop_signal, watch, json) = (vec![], vec![], None, false);
+                let (run, stop_signal, watch) = (vec![], vec![], None);
+                let (trace, json) = (false, false);
                 let expected =
-                    Options { tasks, port, proxy, connect, json, run, stop_signal, watch };
+                    Options { tasks, port, proxy, connect, trace, json, run, stop_signal, watch };
                 assert_eq!(options, expected, "{line}");
             }
             _ => panic!("{line} does not run"),
@@ -279,8 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_in_one_line() {
-        let commands =
-            "status, scale, pause, resume, kill, fault, release, promote, rollback, load, check";
+        let commands = "status, trace, scale, pause, resume, kill, fault, release, promote, rollback, load, check";
         for (line, error) in [
             ("--tasks 0", "--tasks 0: give a whole number from 1 to 32"),
             ("--tasks many", "--tasks many: give a whole number from 1 to 32"),
@@ -334,6 +347,8 @@ mod tests {
             ),
             ("status --tasks 3", "there is no --tasks here: leave it out, as in cargo mesh status"),
             ("--tasks 3 status", "--tasks is not for status: leave it out"),
+            ("--trace status", "--trace is not for status: leave it out"),
+            ("trace --slowest 0", "--slowest 0: give a whole number from 1 to 1000"),
             ("--json kill name-1", "--json is not for kill: leave it out"),
             ("load --rate 0", "--rate 0: give a whole number from 1 to 1000000"),
             ("load ftp://a", "cannot use ftp://a: give http://host[:port][/path]"),
@@ -343,6 +358,10 @@ mod tests {
         }
         for (line, error) in [
             ("--connect tcp", "--connect tcp needs --proxy envoy"),
+            (
+                "--connect tcp --proxy envoy --trace",
+                "with --connect tcp no proxy sees a request: leave out --trace",
+            ),
             ("--run name=sh --run name=sh", "--run name is given twice: leave one out"),
             (
                 "--run name=sh --stop-signal greeter=INT",

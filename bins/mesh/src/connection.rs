@@ -1,18 +1,74 @@
-//! An HTTP connection that is reused for one request after the other.
+//! HTTP connections: one that is reused for one request after the other, and those of clients.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hyper::body::Body;
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
-use smol_hyper::rt::FuturesIo;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-/// Opens one.
+/// Pause after a failed accept: mostly the process is out of file descriptors.
+const REST: Duration = Duration::from_millis(50);
+/// How long a client may take to read what is written; as long as greeter gives it.
+#[cfg(target_os = "linux")]
+const SEND: Duration = Duration::from_secs(10);
+
+/// Accepts connections, and answers the requests on them, until dropped.
+pub(crate) async fn serve<A>(
+    listener: Async<TcpListener>,
+    answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+) where
+    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            smol::Timer::after(REST).await;
+            continue;
+        };
+        // Yields, because the accept queue may never be empty.
+        smol::future::yield_now().await;
+        let _ = stream.get_ref().set_nodelay(true);
+        drop_if_deaf(stream.get_ref());
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answered = answer(request);
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(SmolTimer::new())
+            .serve_connection(FuturesIo::new(stream), service);
+        smol::spawn(async {
+            // Fails if the client disconnects or does not speak HTTP.
+            let _ = connection.await;
+        })
+        .detach();
+    }
+}
+
+/// Lets the kernel reset the connection of a client that does not read its answers: hyper would wait
+/// forever.
+fn drop_if_deaf(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+        let limit = u32::try_from(SEND.as_millis()).unwrap_or(u32::MAX);
+        // Fails only for sockets that are not TCP.
+        let _ = setsockopt(stream, TcpUserTimeout, &limit);
+    }
+}
+
+/// Opens a connection.
 ///
 /// # Errors
 ///

@@ -24,6 +24,7 @@
 //! | `built_in` | ... the mesh's own |
 //! | `envoy` | ... Envoys |
 //! | `registration` | how the proxies learn of a process |
+//! | `trace` | where the time of each request went |
 //! | `overview` | what runs where |
 //! | `event` | the events of a mesh |
 //! | `output` | ... as text or JSON |
@@ -61,6 +62,7 @@ mod registration;
 mod supervisor;
 mod task;
 mod terminal;
+mod trace;
 mod user_program;
 mod value;
 mod watch;

@@ -22,6 +22,7 @@ use crate::orchestrator::Orchestrator;
 use crate::printer::Printer;
 use crate::program::own_binary;
 use crate::supervisor::Starter;
+use crate::trace::Traces;
 use crate::user_program::UserPrograms;
 use crate::watch::watch;
 
@@ -48,11 +49,15 @@ pub(crate) async fn run(options: Options, programs: UserPrograms) -> io::Result<
     let starter =
         Starter { own_binary: own_binary()?, events: sender, at_once, awaited: Arc::default() };
     let awaited = starter.awaited.clone();
+    let traces = options.trace.then(Arc::<Traces>::default);
     let engine = match options.proxy {
-        Proxies::BuiltIn => Engine::BuiltIn(BuiltIn::new(front)?),
-        Proxies::Envoy => Engine::Envoy(Envoy::new(options.tasks, options.connect, front)?),
+        Proxies::BuiltIn => Engine::BuiltIn(BuiltIn::new(front, traces.as_ref())?),
+        Proxies::Envoy => {
+            let traces = traces.clone();
+            Engine::Envoy(Envoy::new(options.tasks, options.connect, front, traces)?)
+        }
     };
-    let orchestrator = Orchestrator::new(engine, address, starter, programs);
+    let orchestrator = Orchestrator::new(engine, address, starter, programs, traces);
     let control = Server::bind(address.port()).await?;
 
     let live = async {

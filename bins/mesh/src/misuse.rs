@@ -10,6 +10,7 @@ use crate::escape;
 /// An example of each command, for errors about its arguments.
 pub(crate) const EXAMPLES: &[(&str, &str)] = &[
     ("status", "cargo mesh status"),
+    ("trace", "cargo mesh trace, or cargo mesh trace --slowest 10"),
     ("scale", "cargo mesh scale name 4"),
     ("pause", "cargo mesh pause name-1"),
     ("resume", "cargo mesh resume name-1"),

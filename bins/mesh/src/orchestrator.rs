@@ -25,6 +25,7 @@ use crate::program::Program;
 use crate::registration::Register;
 use crate::supervisor::{Process, Starter, closed};
 use crate::task::{MAX_TASKS, Task, Traffic, Variables, front_name, not_possible};
+use crate::trace::Traces;
 use crate::user_program::{UserProgram, UserPrograms};
 
 /// Everything that runs.
@@ -34,6 +35,8 @@ pub(crate) struct Orchestrator {
     front: SocketAddr,
     starter: Starter,
     programs: UserPrograms,
+    /// With `--trace`.
+    traces: Option<Arc<Traces>>,
     tasks: Mutex<BTreeMap<Task, Running>>,
     load_balancer: Mutex<Option<Process>>,
     /// How many requests the tasks that have ended answered.
@@ -64,12 +67,14 @@ impl Orchestrator {
         front: SocketAddr,
         starter: Starter,
         programs: UserPrograms,
+        traces: Option<Arc<Traces>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             front,
             starter,
             programs,
+            traces,
             tasks: Mutex::default(),
             load_balancer: Mutex::default(),
             answered: Mutex::default(),
@@ -173,6 +178,16 @@ impl Orchestrator {
             ejected_by: Vec::new(),
             answered: None,
         }
+    }
+
+    /// The traces of the requests.
+    ///
+    /// # Errors
+    ///
+    /// This mesh keeps none.
+    pub(crate) fn traces(&self) -> Result<&Arc<Traces>, String> {
+        let none = "this mesh traces no requests: start it with cargo mesh --trace";
+        self.traces.as_ref().ok_or_else(|| none.to_owned())
     }
 
     /// Sets the number of tasks of a service.

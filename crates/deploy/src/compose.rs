@@ -68,7 +68,13 @@ fn proxies() -> [Bootstrap; 4] {
 }
 
 fn proxy(name: &str, listeners: Vec<Listener>) -> Bootstrap {
-    Bootstrap { name: name.to_owned(), admin: None, connect: Connect::Http, listeners }
+    Bootstrap {
+        name: name.to_owned(),
+        admin: None,
+        connect: Connect::Http,
+        listeners,
+        collector: None,
+    }
 }
 
 fn inbound() -> Listener {

@@ -33,6 +33,8 @@ pub struct Bootstrap {
     pub connect: Connect,
     /// Its listeners.
     pub listeners: Vec<Listener>,
+    /// Where it sends its spans, in Zipkin's JSON. `None`: it makes none.
+    pub collector: Option<SocketAddr>,
 }
 
 /// A listener: traffic to its addresses goes to the endpoints.
@@ -144,6 +146,18 @@ impl Bootstrap {
         if let Some(path) = &self.admin {
             bootstrap["admin"] = json!({"address": {"pipe": {"path": path, "mode": 0o600}}});
         }
+        if let Some(collector) = self.collector
+            && let Some(clusters) = bootstrap["static_resources"]["clusters"].as_array_mut()
+        {
+            clusters.push(json!({
+                "name": COLLECTOR,
+                "load_assignment": assignment(COLLECTOR, std::iter::once(address(collector))),
+            }));
+            bootstrap["layered_runtime"] = json!({"layers": [{"name": "spans", "static_layer": {
+                "tracing.zipkin.flush_interval_ms": SPANS_WITHIN.subsec_millis(),
+                "tracing.zipkin.min_flush_spans": SPANS_AT_ONCE,
+            }}]});
+        }
         bootstrap
     }
 
@@ -153,9 +167,16 @@ impl Bootstrap {
     }
 
     fn listener(&self, listener: &Listener) -> Value {
-        let filter = if self.is_http(listener.role) {
+        let role = listener.role;
+        let filter = if self.is_http(role) {
             let kind = "filters.network.http_connection_manager.v3.HttpConnectionManager";
-            filter("envoy.filters.network.http_connection_manager", kind, http(listener))
+            let mut settings = http(listener);
+            if self.collector.is_some() {
+                settings["tracing"] = tracing();
+                // Else it would take its spans for not sampled, and tell the others so.
+                settings["generate_request_id"] = true.into();
+            }
+            filter("envoy.filters.network.http_connection_manager", kind, settings)
         } else {
             let settings = json!({
                 "stat_prefix": listener.service,
@@ -174,6 +195,10 @@ impl Bootstrap {
             "address": addresses.next(),
             "filter_chains": [{"filters": [filter]}],
         });
+        if self.collector.is_some() {
+            let out = role == Role::Outbound;
+            listener["traffic_direction"] = if out { "OUTBOUND" } else { "INBOUND" }.into();
+        }
         let others: Vec<_> = addresses.map(|address| json!({"address": address})).collect();
         if !others.is_empty() {
             listener["additional_addresses"] = others.into();
@@ -337,6 +362,30 @@ fn http(listener: &Listener) -> Value {
         settings["route_config"]["request_headers_to_remove"] = json!(["x-envoy-external-address"]);
     }
     settings
+}
+
+/// What the collector of the spans is called.
+const COLLECTOR: &str = "collector";
+/// An Envoy sends its spans after this time at the latest, and when it has so many.
+pub const SPANS_WITHIN: Duration = Duration::from_millis(200);
+const SPANS_AT_ONCE: u32 = 100;
+
+/// The settings of a listener that makes spans: one for each request, and one for each attempt, or
+/// two attempts would share one.
+fn tracing() -> Value {
+    json!({"spawn_upstream_span": true, "provider": {
+        "name": "envoy.tracers.zipkin",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
+            "collector_cluster": COLLECTOR,
+            "collector_endpoint": "/api/v2/spans",
+            "collector_endpoint_version": "HTTP_JSON",
+            "trace_id_128bit": true,
+            "shared_span_context": false,
+            // greeter passes `traceparent` on, and no header of B3.
+            "trace_context_option": "USE_B3_WITH_W3C_PROPAGATION",
+        },
+    }})
 }
 
 /// X-Amzn-Trace-Id as the load balancer adds it: the time and a random number, in hexadecimal.

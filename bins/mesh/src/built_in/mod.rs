@@ -5,11 +5,13 @@
 //! | `proxy` | HTTP from clients to targets, balanced per request |
 //! | `balance` | round robin and ejection |
 //! | `head` | rewriting heads between connections; no I/O |
+//! | `recording` | what a proxy sees of a request, for the traces |
 //! | `target` | a task, as a proxy sees it: an address and pooled connections |
 
 mod balance;
 mod head;
 mod proxy;
+mod recording;
 mod target;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,8 @@ use smol::Async;
 
 use crate::loopback;
 use crate::registration::{Register, Registration};
-use crate::task::{Task, Traffic, front_name};
+use crate::task::{Task, Traffic};
+use crate::trace::Traces;
 use balance::Balance;
 use proxy::Proxy;
 use target::Target;
@@ -37,15 +40,16 @@ pub(crate) struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// Starts the proxies, the load balancer on the port `front`.
+    /// Starts the proxies, the load balancer on the port `front`. Their spans go to the traces, if
+    /// there are any.
     ///
     /// # Errors
     ///
     /// A port cannot be had.
-    pub(crate) fn new(front: Port) -> io::Result<Self> {
-        let mut proxies = BTreeMap::from([(EDGE, Running::start(EDGE, 0, front)?)]);
+    pub(crate) fn new(front: Port, traces: Option<&Arc<Traces>>) -> io::Result<Self> {
+        let mut proxies = BTreeMap::from([(EDGE, Running::start(EDGE, 0, front, traces)?)]);
         for (place, &leaf) in (1..).zip(LEAVES) {
-            proxies.insert(leaf, Running::start(leaf, place, loopback::port(0)?)?);
+            proxies.insert(leaf, Running::start(leaf, place, loopback::port(0)?, traces)?);
         }
         Ok(Self { proxies })
     }
@@ -107,11 +111,16 @@ struct Running {
 }
 
 impl Running {
-    fn start(service: Service, place: u32, port: Port) -> io::Result<Self> {
+    fn start(
+        service: Service,
+        place: u32,
+        port: Port,
+        traces: Option<&Arc<Traces>>,
+    ) -> io::Result<Self> {
         let address = port.address();
         let listener = Async::new(port.listen()?)?;
         let balance = Balance::new(service, place);
-        let proxy = Arc::new(Proxy::new(front_name(service), service.dns_name, balance));
+        let proxy = Arc::new(Proxy::new(service, balance, traces.cloned()));
         let accepting = smol::spawn(proxy.clone().serve(listener));
         Ok(Self { proxy, address, _accepting: accepting })
     }

@@ -2,79 +2,58 @@
 //!
 //! As Service Connect does it in HTTP mode, with the numbers of [`envoy_config::policy`].
 
-use std::convert::Infallible;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use application::{Kind, Service};
 use envoy_config::policy::{self, REQUEST_TIMEOUT};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use smol::Async;
-use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::balance::Balance;
 use super::head::{self, remove_hop_by_hop};
+use super::recording::Recording;
 use super::target::NoAnswer;
-use crate::task::{Task, Traffic};
+use crate::connection;
+use crate::task::{Task, Traffic, front_name};
+use crate::trace::{Place, Traces};
 use crate::within::within;
 
 /// The longest request body, in bytes: it is kept for the retries.
 const MAX_BODY: usize = 1024 * 1024;
-/// Pause after a failed accept: mostly the process is out of file descriptors.
-const REST: Duration = Duration::from_millis(50);
 
 /// How long a client may take to send a body; as long as greeter gives it.
 const RECEIVE: Duration = Duration::from_secs(10);
-/// How long a client may take to read what is written; as long as greeter gives it.
-#[cfg(target_os = "linux")]
-const SEND: Duration = Duration::from_secs(10);
 
 /// A proxy in front of a service.
 pub(super) struct Proxy {
+    service: Service,
     /// Its name in error answers.
     name: &'static str,
-    /// The Host of requests without one.
-    host: &'static str,
     pub(super) balance: Balance,
     closing: AtomicBool,
+    /// With `--trace`.
+    traces: Option<Arc<Traces>>,
 }
 
 impl Proxy {
-    pub(super) fn new(name: &'static str, host: &'static str, balance: Balance) -> Self {
-        Self { name, host, balance, closing: AtomicBool::new(false) }
+    pub(super) fn new(service: Service, balance: Balance, traces: Option<Arc<Traces>>) -> Self {
+        let name = front_name(service);
+        Self { service, name, balance, closing: AtomicBool::new(false), traces }
     }
 
     /// Accepts connections until dropped.
     pub(super) async fn serve(self: Arc<Self>, listener: Async<TcpListener>) {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                smol::Timer::after(REST).await;
-                continue;
-            };
-            // Yields, because the accept queue may never be empty.
-            smol::future::yield_now().await;
-            let _ = stream.get_ref().set_nodelay(true);
-            drop_if_deaf(stream.get_ref());
+        connection::serve(listener, move |request| {
             let proxy = self.clone();
-            let service = service_fn(move |request| {
-                let proxy = proxy.clone();
-                async move { Ok::<_, Infallible>(proxy.answer(request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(SmolTimer::new())
-                .serve_connection(FuturesIo::new(stream), service);
-            smol::spawn(async {
-                // Fails if the client disconnects or does not speak HTTP.
-                let _ = connection.await;
-            })
-            .detach();
-        }
+            async move { proxy.answer(request).await }
+        })
+        .await;
     }
 
     /// From now on, every answer closes its connection.
@@ -83,15 +62,26 @@ impl Proxy {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let recording = self.traces.as_ref().map(|traces| {
+            let place = match self.service.kind {
+                Kind::Edge => Place::front(request.method().as_str(), request.uri().path()),
+                Kind::Leaf => Place::Proxy(self.service),
+            };
+            Recording::of_request(traces, place, request.headers())
+        });
         let mut answer = match self.receive(request).await {
             Ok(request) => {
-                within(REQUEST_TIMEOUT, self.forward(request)).await.unwrap_or_else(|| {
+                let forwarded = self.forward(request, recording.as_ref());
+                within(REQUEST_TIMEOUT, forwarded).await.unwrap_or_else(|| {
                     let text = format!("{}: no answer within {REQUEST_TIMEOUT:?}", self.name);
                     plain(StatusCode::GATEWAY_TIMEOUT, text)
                 })
             }
             Err(refusal) => refusal,
         };
+        if let Some(recording) = recording {
+            recording.answered(answer.status());
+        }
         remove_hop_by_hop(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         if self.closing.load(Relaxed) {
@@ -106,7 +96,7 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Result<Request<Full<Bytes>>, Response<Full<Bytes>>> {
         let (mut head, body) = request.into_parts();
-        if let Err((status, text)) = head::pass_on(&mut head, self.host) {
+        if let Err((status, text)) = head::pass_on(&mut head, self.service.dns_name) {
             return Err(plain(status, text.to_owned()));
         }
         let late = Err((StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"));
@@ -115,14 +105,24 @@ impl Proxy {
         Ok(Request::from_parts(head, Full::new(body)))
     }
 
-    async fn forward(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+    async fn forward(
+        &self,
+        request: Request<Full<Bytes>>,
+        recording: Option<&Recording>,
+    ) -> Response<Full<Bytes>> {
         let is_test = request.headers().contains_key(policy::TEST_HEADER);
         let traffic = if is_test { Traffic::Test } else { Traffic::Production };
         let mut failed: Vec<Task> = Vec::new();
         let mut refusal = None;
         for _ in 0..self.balance.tries() {
             let Some((target, address)) = self.balance.pick(traffic, &failed) else { break };
-            match target.send(address, request.clone()).await {
+            let mut request = request.clone();
+            let attempt = recording.map(|received| received.attempt(target.task, &mut request));
+            let sent = target.send(address, request).await;
+            if let (Some(attempt), Ok(answer)) = (attempt, &sent) {
+                attempt.answered(answer.status());
+            }
+            match sent {
                 Ok(answer) if answer.status().is_server_error() => {
                     self.balance.failed(&target, address);
                     if answer.status() != policy::RETRIED_STATUS {
@@ -166,18 +166,6 @@ async fn read(mut body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
         Ok(kept.into())
     } else {
         Err((StatusCode::PAYLOAD_TOO_LARGE, "body over 1 MiB"))
-    }
-}
-
-/// Lets the kernel reset the connection of a client that does not read its answers: hyper would wait
-/// forever.
-fn drop_if_deaf(stream: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-        let limit = u32::try_from(SEND.as_millis()).unwrap_or(u32::MAX);
-        // Fails only for sockets that are not TCP.
-        let _ = setsockopt(stream, TcpUserTimeout, &limit);
     }
 }
 

@@ -107,10 +107,19 @@ async fn exchange(socket: &Path, request: &Request) -> io::Result<Result<String,
     let mut lines = BufReader::new(stream);
     let (sent, mut has_warned) = (Instant::now(), false);
     loop {
-        let mut line = String::new();
-        match in_time(lines.read_line(&mut line)).await? {
+        let mut line = Vec::new();
+        let mut so_far = 0;
+        let length = loop {
+            match within(SILENCE, lines.read_until(b'\n', &mut line)).await {
+                Some(read) => break read?,
+                // A part of a long one.
+                None if line.len() > so_far => so_far = line.len(),
+                None => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        };
+        match length {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            _ if line != "\n" => return Ok(serde_json::from_str(&line)?),
+            _ if line != b"\n" => return Ok(serde_json::from_slice(&line)?),
             _ if !has_warned && sent.elapsed() >= LONG => {
                 complain("the mesh is still busy with it; Ctrl-C ends only this command");
                 has_warned = true;

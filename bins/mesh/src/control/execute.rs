@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use super::request::Request;
 use crate::orchestrator::Orchestrator;
 use crate::task::{Task, find_service as find};
+use crate::trace::Which;
 
 /// Executes a command, and returns a line that describes what was done.
 ///
@@ -19,6 +20,15 @@ pub(super) async fn execute(mesh: &Arc<Orchestrator>, request: Request) -> Resul
         Request::Status { json: true } => {
             let json = serde_json::to_string(&mesh.overview().await);
             return json.map_err(|error| error.to_string());
+        }
+        Request::Trace { slowest: None, failed: false, json } => {
+            return mesh.traces()?.next(json).await;
+        }
+        Request::Trace { slowest, failed, json } => {
+            let traces = mesh.traces()?.clone();
+            traces.settled().await;
+            // A thousand take a while to write.
+            return smol::unblock(move || traces.kept(Which { failed, slowest }, json)).await;
         }
         Request::Scale { service, tasks } => mesh.scale(find(&service)?, tasks).await,
         Request::Pause { task } => mesh.signal(Task::parse(&task)?, Signal::SIGSTOP),

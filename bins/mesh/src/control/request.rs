@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use crate::value::word;
+use crate::value::{whole, word};
 
 /// How often a busy mesh tells its client that it is alive.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -19,6 +19,18 @@ pub(crate) enum Request {
     /// Show tasks, addresses, versions, faults, and which tasks are ejected
     Status {
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where the time of the next request goes, or of requests that came before
+    Trace {
+        /// The slowest so many of those that are kept, 1 to 1000
+        #[arg(long, value_name = "N", value_parser = whole(1..=1000_u16), allow_negative_numbers = true)]
+        slowest: Option<u16>,
+        /// Only those that failed; the last ten
+        #[arg(long)]
+        failed: bool,
+        /// Print JSON, as Zipkin has it
         #[arg(long)]
         json: bool,
     },

@@ -85,7 +85,9 @@ async fn handle(mut stream: &Async<UnixStream>, mesh: &Arc<Orchestrator>) -> io:
         },
         Err(error) => Err(format!("not understood: {error}")),
     };
-    let mut line = serde_json::to_string(&answer)?;
+    // Traces are long: it takes a while.
+    let line = smol::unblock(move || serde_json::to_string(&answer));
+    let mut line = future::or(line, send_heartbeats(stream)).await?;
     line.push('\n');
     in_time(stream.write_all(line.as_bytes())).await
 }

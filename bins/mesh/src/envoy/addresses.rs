@@ -35,6 +35,14 @@ pub(super) fn virtual_address(greeter: Task, leaf: Service) -> IpAddr {
     Ipv4Addr::new(127, 255, greeter.number, place(leaf)).into()
 }
 
+/// Whose application or sidecar is at an address.
+pub(super) fn task_at(ip: IpAddr) -> Option<Task> {
+    let IpAddr::V4(ip) = ip else { return None };
+    let [_, _, place, number] = ip.octets();
+    let service = *SERVICES.get(usize::from(place).checked_sub(1)?)?;
+    (ip.is_loopback() && number > 0).then_some(Task { service, number })
+}
+
 /// All addresses that belong to a task.
 pub(super) fn all_of(task: Task) -> impl Iterator<Item = IpAddr> {
     let others = task.service.calls().iter().map(move |leaf| virtual_address(task, *leaf));

@@ -16,10 +16,12 @@
 //! |---|---|
 //! | `addresses` | the loopback addresses |
 //! | `admin` | reads an Envoy's statistics |
+//! | `collector` | takes the Envoys' spans |
 //! | `folder` | the files the proxies of a mesh read |
 
 mod addresses;
 mod admin;
+mod collector;
 mod folder;
 
 use std::io;
@@ -31,12 +33,15 @@ use application::{EDGE, Kind, Service};
 use chassis::{Port, port};
 use envoy_config::{Bootstrap, Connect, Endpoints, Listener};
 use parking_lot::Mutex;
+use smol::Async;
 
 use crate::event::Counted;
+use crate::loopback;
 use crate::output::complain;
 use crate::program::Program;
 use crate::registration::{Register, Registration};
 use crate::task::{Task, Traffic};
+use crate::trace::Traces;
 use addresses::{own_address, virtual_address};
 use folder::{Folder, LOAD_BALANCER, Member};
 
@@ -62,16 +67,23 @@ pub(crate) struct Envoy {
     port: u16,
     /// Both, on every address that a task has: the mesh holds them, and Envoy shares them.
     ports: Mutex<Vec<Port>>,
+    /// Where they send their spans, and what takes those, with `--trace`.
+    collector: Option<(SocketAddr, smol::Task<()>)>,
 }
 
 impl Envoy {
     /// Takes the ports for so many tasks of each service, the load balancer's being `front`, and
-    /// writes the configuration.
+    /// writes the configuration. Their spans go to the traces, if there are any.
     ///
     /// # Errors
     ///
     /// There is no Envoy, a port cannot be had, or a file cannot be written.
-    pub(crate) fn new(tasks: u8, connect: Connect, front: Port) -> io::Result<Self> {
+    pub(crate) fn new(
+        tasks: u8,
+        connect: Connect,
+        front: Port,
+        traces: Option<Arc<Traces>>,
+    ) -> io::Result<Self> {
         if cfg!(not(target_os = "linux")) {
             let text = "--proxy envoy gives each task a loopback address of its own, as 127.0.1.1, \
                         which only Linux has: use --proxy built-in";
@@ -86,7 +98,9 @@ impl Envoy {
         ports.push(front);
         port::share(&ports)?;
         let (folder, ports) = (Arc::new(Folder::new(port)?), Mutex::new(ports));
-        let envoy = Self { connect, executable, folder, front: front_address, port, ports };
+        let collector = traces.map(start_collector).transpose()?;
+        let front = front_address;
+        let envoy = Self { connect, executable, folder, front, port, ports, collector };
         envoy.folder.configure(&envoy.bootstrap_of_load_balancer())?;
         Ok(envoy)
     }
@@ -227,7 +241,8 @@ impl Envoy {
 
     fn bootstrap(&self, name: String, listeners: Vec<Listener>) -> Bootstrap {
         let admin = Some(self.folder.admin(&name));
-        Bootstrap { name, admin, connect: self.connect, listeners }
+        let collector = self.collector.as_ref().map(|(address, _)| *address);
+        Bootstrap { name, admin, connect: self.connect, listeners, collector }
     }
 
     /// The process of an Envoy that is configured under this name and listens on the address.
@@ -240,6 +255,13 @@ impl Envoy {
             admin: self.folder.admin(name),
         }
     }
+}
+
+fn start_collector(traces: Arc<Traces>) -> io::Result<(SocketAddr, smol::Task<()>)> {
+    let port = loopback::port(0)?;
+    let address = port.address();
+    let listener = Async::new(port.listen()?)?;
+    Ok((address, smol::spawn(collector::collect(listener, traces))))
 }
 
 /// Takes a port that is free on all of the addresses.

@@ -10,4 +10,5 @@ mod load;
 mod proxies;
 mod requests;
 mod running;
+mod trace;
 mod user_programs;
