@@ -2,6 +2,11 @@
 
 use std::env;
 
+// Not as a dependency: a build script's own are built anew where their features are others.
+#[path = "../envoy-config/src/find.rs"]
+#[allow(unreachable_pub)] // it is public there
+mod find;
+
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(has_envoy)");
     println!("cargo:rerun-if-changed=build.rs");
@@ -13,7 +18,7 @@ fn main() {
             println!("cargo:rerun-if-changed={}", folder.display());
         }
     }
-    if envoy_config::find(|name| env::var_os(name)).is_ok() {
+    if find::find(|name| env::var_os(name)).is_ok() {
         println!("cargo:rustc-cfg=has_envoy");
     }
 }
