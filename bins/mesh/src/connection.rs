@@ -18,6 +18,9 @@ use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+/// How many connections are accepted in a row. With one, a thousand clients that came at once waited
+/// for seconds: between two accepts, every other task has its turn.
+const ACCEPTS: u64 = 64;
 /// Pause after a failed accept: mostly the process is out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
 /// How long a client may take to read what is written; as long as greeter gives it.
@@ -31,13 +34,15 @@ pub(crate) async fn serve<A>(
 ) where
     A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    loop {
+    for accepted in 1_u64.. {
         let Ok((stream, _)) = listener.accept().await else {
             smol::Timer::after(REST).await;
             continue;
         };
-        // Yields, because the accept queue may never be empty.
-        smol::future::yield_now().await;
+        // The accept queue may never be empty.
+        if accepted.is_multiple_of(ACCEPTS) {
+            smol::future::yield_now().await;
+        }
         let _ = stream.get_ref().set_nodelay(true);
         drop_if_deaf(stream.get_ref());
         let answer = answer.clone();
@@ -134,5 +139,54 @@ impl AsyncWrite for Fair {
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::loopback;
+
+    /// Another task, which never waits, has fewer turns meanwhile than there are clients.
+    #[test]
+    fn clients_that_come_at_once_are_accepted_at_once() {
+        let port = loopback::port(0).unwrap();
+        let address = port.address();
+        let listener = Async::new(port.listen().unwrap()).unwrap();
+        let mut clients: Vec<_> =
+            (0..ACCEPTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        }
+        let turns = Arc::<AtomicU64>::default();
+        let answered_at = Arc::<Mutex<Vec<u64>>>::default();
+        let _counts = smol::spawn({
+            let turns = turns.clone();
+            async move {
+                loop {
+                    turns.fetch_add(1, Relaxed);
+                    smol::future::yield_now().await;
+                }
+            }
+        });
+        let _serves = smol::spawn(serve(listener, {
+            let answered_at = answered_at.clone();
+            move |_| {
+                answered_at.lock().push(turns.load(Relaxed));
+                async { Response::new(Full::default()) }
+            }
+        }));
+        for client in &mut clients {
+            client.read_exact(&mut [0; 8]).unwrap();
+        }
+        let answered_at = answered_at.lock();
+        let taken = answered_at.last().unwrap() - answered_at.first().unwrap();
+        assert!(taken < ACCEPTS / 2, "{taken} turns for {ACCEPTS} clients");
     }
 }
