@@ -99,8 +99,12 @@ impl Reported {
         let cluster = cluster.as_deref().unwrap_or_default();
         let is_to_application = cluster == APPLICATION;
         if self.kind == Kind::Client {
-            let task = task_at(upstream_address.as_ref()?.ip())?;
-            return Some(if is_to_application { Place::Task(task) } else { Place::Sidecar(task) });
+            return if is_to_application {
+                // Its address may be any: a program of the user's has no task's.
+                Some(Place::Application)
+            } else {
+                task_at(upstream_address.as_ref()?.ip()).map(Place::Sidecar)
+            };
         }
         let node = node_id.as_deref()?;
         if node == LOAD_BALANCER {

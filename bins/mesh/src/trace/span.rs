@@ -57,6 +57,8 @@ pub(crate) enum Place {
     Proxy(Service),
     /// In a task itself.
     Task(Task),
+    /// In the task whose sidecar has the span above.
+    Application,
 }
 
 /// The longest request that is shown whole, in characters.
@@ -76,7 +78,7 @@ impl Place {
     pub(crate) fn service(&self) -> Option<Service> {
         match self {
             Self::Call(_, service) | Self::Proxy(service) => Some(*service),
-            Self::Front(_) | Self::Sidecar(_) | Self::Task(_) => None,
+            Self::Front(_) | Self::Sidecar(_) | Self::Task(_) | Self::Application => None,
         }
     }
 }
@@ -99,6 +101,7 @@ impl fmt::Display for Place {
             Self::Call(task, service) => write!(f, "{task}'s sidecar > {}", service.name),
             Self::Proxy(service) => f.write_str(front_name(*service)),
             Self::Task(task) => task.fmt(f),
+            Self::Application => f.write_str("a task"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use smol::Timer;
 
-use super::span::{Context, Span};
+use super::span::{Context, Place, Span};
 use super::waterfall::waterfall;
 use crate::within::within;
 
@@ -189,7 +189,10 @@ impl State {
         below.sort_by_key(|child| (child.place.service(), child.start));
         let place = span.place.clone();
         trace.push((is_shown.then_some(depth), span));
-        for child in below {
+        for mut child in below {
+            if let (Place::Application, Place::Sidecar(task)) = (&child.place, &place) {
+                child.place = Place::Task(*task);
+            }
             // Which also bounds how deep this goes.
             if trace.len() < MAX_SPANS {
                 let is_shown = child.place != place;

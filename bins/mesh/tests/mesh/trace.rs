@@ -11,6 +11,7 @@ use harness::{Client, get};
 use serde_json::Value;
 
 use crate::running::{Each, Mesh, makers, with_both_engines};
+use crate::user_programs::{GREETER, NAME};
 
 with_both_engines! {
     each_of_a_hundred_greetings_under_load_has_a_trace_of_its_own,
@@ -87,7 +88,8 @@ fn have_their_traces(mesh: &Mesh, engine: &[&str], greetings: &Greetings) -> usi
 }
 
 fn each_of_a_hundred_greetings_under_load_has_a_trace_of_its_own(engine: &[&str]) {
-    let mesh = Mesh::start(&[engine, &["--trace"]].concat());
+    let programs = ["--trace", "--run", NAME, "--run", GREETER];
+    let mesh = Mesh::start(&[engine, &programs].concat());
     let front = mesh.front;
     // All of them at the same time.
     let clients = [1000, 2000, 3000, 4000]

@@ -22,8 +22,9 @@ with_both_engines! {
 }
 
 /// Ours, which a mesh takes for any other: it listens on `PORT`.
-const NAME: &str = concat!("name=", env!("CARGO_BIN_EXE_mesh"), " task name 127.0.0.1");
-const GREETER: &str = concat!("greeter=", env!("CARGO_BIN_EXE_mesh"), " task greeter 127.0.0.1");
+pub(crate) const NAME: &str = concat!("name=", env!("CARGO_BIN_EXE_mesh"), " task name 127.0.0.1");
+pub(crate) const GREETER: &str =
+    concat!("greeter=", env!("CARGO_BIN_EXE_mesh"), " task greeter 127.0.0.1");
 
 fn what_is_done_to_a_command_costs_no_greeting(engine: &[&str]) {
     let mut mesh = Mesh::start(&[engine, &["--run", NAME, "--run", GREETER]].concat());
