@@ -58,7 +58,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// This many requests a second for this time, on so many connections.
+    /// This many requests a second for this time, at random moments, on so many connections.
     pub(crate) fn start(
         target: &Arc<Target>,
         connections: usize,
@@ -66,7 +66,7 @@ impl Load {
         time: Duration,
     ) -> Self {
         let clients = (0..connections).map(|_| Client::new(target.clone()));
-        Self::of(clients.collect(), Arc::new(Pace::start(Some(rate), time)))
+        Self::of(clients.collect(), Arc::new(Pace::at_random(rate, time)))
     }
 
     fn of(clients: Vec<Client>, pace: Arc<Pace>) -> Self {
