@@ -293,6 +293,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_in_one_line() {
+        let services: Vec<_> = application::SERVICES.iter().map(|service| service.name).collect();
+        let services = services.join(", ");
         let commands = "status, trace, scale, pause, resume, kill, fault, release, promote, rollback, load, check";
         for (line, error) in [
             ("--tasks 0", "--tasks 0: give a whole number from 1 to 32"),
@@ -310,7 +312,7 @@ mod tests {
             ("--run sh", "--run sh: give a service too, as in name='node ./name.js'"),
             (
                 "--run cook=sh",
-                "--run cook=sh: there is no service cook: give one of greeting, name, greeter",
+                &format!("--run cook=sh: there is no service cook: give one of {services}"),
             ),
             ("--run name=", "--run name=: give a command behind the ="),
             ("--run name='", "--run name=': a quote or a backslash has no end: close it"),
