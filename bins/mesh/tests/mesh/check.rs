@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 
+use application::{LEAVES, Service};
 use harness::{Finished, Peer, peer, run};
 use serde_json::Value;
 
@@ -72,7 +73,9 @@ fn the_requests_are_what_they_are_called_and_chance_has_a_bound() {
         while let Some(head) = peer::read_request(&mut stream) {
             let name = if count.fetch_add(1, SeqCst).is_multiple_of(10) { 1 } else { 2 };
             let _ = sender.send(head.to_ascii_lowercase());
-            let line = format!("From greeter-1: Hello (greeting-1) Ada (name-{name})");
+            let who = |leaf: &Service| if leaf.name == "name" { name } else { 1 };
+            let said = LEAVES.iter().map(|leaf| format!(" Ada ({}-{})", leaf.name, who(leaf)));
+            let line = format!("From greeter-1:{}", said.collect::<String>());
             let _ = stream.write_all(&peer::ok(&line));
         }
     });

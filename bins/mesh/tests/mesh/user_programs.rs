@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Instant;
 
+use application::LEAVES;
 use harness::{eventually, get, run};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -37,8 +38,8 @@ fn what_is_done_to_a_command_costs_no_greeting(engine: &[&str]) {
     };
     let of_name = ["HOME", "HOSTNAME", "PATH", "PORT"];
     assert_eq!(variables("name-1"), of_name.map(String::from).into());
-    let of_greeter = [&of_name[..], &["GREETING_URL", "NAME_URL"]].concat();
-    assert_eq!(variables("greeter-1"), of_greeter.into_iter().map(String::from).collect());
+    let of_greeter = of_name.into_iter().chain(LEAVES.iter().map(|leaf| leaf.variable));
+    assert_eq!(variables("greeter-1"), of_greeter.map(String::from).collect());
 
     load.goes_on_for(100);
     assert_eq!(mesh.ask(&["scale", "name", "3"]), "name: name-1, name-2, name-3\n");
