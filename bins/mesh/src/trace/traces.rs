@@ -186,7 +186,8 @@ impl State {
         });
         let mut below: Vec<_> = below.flatten().collect();
         // Calls in the order of a greeting, whichever was first; attempts in the order of time.
-        below.sort_by_key(|child| (child.place.service(), child.start));
+        let turn = |service| application::SERVICES.iter().position(|other| *other == service);
+        below.sort_by_key(|child| (child.place.service().map(turn), child.start));
         let place = span.place.clone();
         trace.push((is_shown.then_some(depth), span));
         for mut child in below {
