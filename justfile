@@ -40,7 +40,7 @@ test:
     export TMPDIR
     trap 'rm -r "$TMPDIR"' EXIT
     # Most of them wait most of the time.
-    RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} cargo test
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-8} cargo test
     left=$(find "$TMPDIR" -mindepth 1)
     [ -z "$left" ] || { printf 'test: left in the temporary folder:\n%s\n' "$left" >&2; exit 1; }
 
