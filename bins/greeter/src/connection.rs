@@ -208,7 +208,7 @@ impl<'a> Connection<'a> {
     fn let_continue(&mut self) -> Result<(), Stop> {
         let waits = self.input.unused().is_empty()
             && self.requests.head().is_some_and(|r| r.expects_continue && r.body != Framing::NONE);
-        if waits { self.write(&mut [IoSlice::new(response::CONTINUE)]) } else { Ok(()) }
+        if waits { self.write(response::CONTINUE, b"") } else { Ok(()) }
     }
 
     /// Answers a request, and returns whether another may follow.
@@ -235,20 +235,27 @@ impl<'a> Connection<'a> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         self.clients.with_date(|date| response::write_head(&mut head, answer, persistence, date));
-        let mut body = if head_only { b"" } else { &*answer.body };
-        if body.len() <= limits::SHORT_BODY {
-            head.extend_from_slice(std::mem::take(&mut body));
-        }
-        let parts = &mut [IoSlice::new(&head), IoSlice::new(body)];
-        let written = self.write(if body.is_empty() { &mut parts[..1] } else { parts });
+        let body = if head_only { b"" } else { &*answer.body };
+        let written = if body.len() <= limits::SHORT_BODY {
+            head.extend_from_slice(body);
+            self.write(&head, b"")
+        } else {
+            self.write(&head, body)
+        };
         self.head = head;
         written
     }
 
-    fn write(&mut self, parts: &mut [IoSlice]) -> Result<(), Stop> {
+    /// Writes bytes, and a body behind them from where it stands.
+    fn write(&mut self, bytes: &[u8], body: &[u8]) -> Result<(), Stop> {
         self.awaited = None;
         self.socket.set_deadline(self.clients.limits.send);
-        self.socket.write_all_of(parts).map_err(|error| match error.kind() {
+        let written = if body.is_empty() {
+            self.socket.write_all(bytes)
+        } else {
+            self.socket.write_all_of(&mut [IoSlice::new(bytes), IoSlice::new(body)])
+        };
+        written.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Stop::NotReading,
             _ => Stop::Gone,
         })

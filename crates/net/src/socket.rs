@@ -222,11 +222,7 @@ impl Socket {
     pub fn write_all_of(&self, mut parts: &mut [IoSlice]) -> io::Result<()> {
         IoSlice::advance_slices(&mut parts, 0); // over those at the front that are empty
         while !parts.is_empty() {
-            let written = self.wait_for(|| match &*parts {
-                [last] => (&*self.stream).write(last), // send costs less than writev
-                parts => (&*self.stream).write_vectored(parts),
-            });
-            match written? {
+            match self.wait_for(|| (&*self.stream).write_vectored(parts))? {
                 0 => return Err(ErrorKind::WriteZero.into()),
                 count => IoSlice::advance_slices(&mut parts, count),
             }
