@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use application::Service;
-use envoy_config::is_program;
+use envoy_config::{is_program, on_path};
 use nix::sys::signal::Signal;
 
 use crate::escape;
@@ -32,11 +32,10 @@ impl UserProgram {
         let (service, command) = of_service(text, "name='node ./name.js'")?;
         let words = shlex::split(command).ok_or("a quote or a backslash has no end: close it")?;
         let program = words.first().ok_or("give a command behind the =")?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
         let is_there = if program.contains('/') {
             is_program(Path::new(program))
         } else {
-            std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+            on_path(program, &std::env::var_os("PATH").unwrap_or_default()).is_some()
         };
         if !is_there {
             let place = if program.contains('/') { "" } else { " on PATH" };

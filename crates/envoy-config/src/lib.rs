@@ -11,7 +11,7 @@ use std::time::Duration;
 use application::{EDGE, Service};
 use serde_json::{Value, json};
 
-pub use find::{find, is_program};
+pub use find::{find, is_program, on_path};
 
 /// Whether Service Connect balances requests (`appProtocol` `http`) or connections (none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
