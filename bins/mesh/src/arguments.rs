@@ -209,13 +209,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
             );
             check_options(&matches, prints_json)?;
             match command {
-                Command::Control(Request::Status { json: own }) => {
-                    Action::Control(port, Request::Status { json: json || own })
-                }
-                Command::Control(Request::Trace { slowest, failed, json: own }) => {
-                    Action::Control(port, Request::Trace { slowest, failed, json: json || own })
-                }
-                Command::Control(request) => Action::Control(port, request),
+                Command::Control(request) => Action::Control(port, request.with_json(json)),
                 Command::Load(options) => Action::Load(port, options),
                 Command::Check(options) => Action::Check(port, options.with_json(json)),
                 Command::Child(child) => Action::RunChild(child),

@@ -35,7 +35,7 @@ impl World {
     /// The mesh or the containers behind a URL of this machine.
     pub(super) async fn behind(target: &Target) -> Self {
         let Some(port) = target.port_of_this_machine() else { return Self::Elsewhere };
-        if smol::unblock(move || control::look(Some(port))).await.is_ok() {
+        if status(port).await.is_ok() {
             return Self::Mesh(port);
         }
         let publish = format!("publish={port}");
@@ -100,25 +100,22 @@ impl World {
     /// Changes it as a command of the mesh does.
     pub(super) async fn ask(&self, request: Request) -> Result<(), Miss> {
         match self {
-            Self::Mesh(port) => Ok(send(*port, request).await.map(drop)?),
+            Self::Mesh(port) => {
+                let port = Some(*port);
+                Ok(smol::unblock(move || control::send(port, &request)).await.map(drop)?)
+            }
             Self::Compose { project } => Box::pin(change_containers(project, request)).await,
             Self::Elsewhere => Err(Miss::NotHere("nobody here can change it".to_owned())),
         }
     }
 }
 
-async fn send(port: u16, request: Request) -> Result<String, String> {
-    smol::unblock(move || control::send(Some(port), &request)).await
-}
-
 async fn status(port: u16) -> Result<Value, String> {
-    let status = send(port, Request::Status { json: true }).await?;
-    serde_json::from_str(&status).map_err(|error| format!("the mesh on port {port}: {error}"))
+    smol::unblock(move || control::status(port)).await
 }
 
 fn tasks(status: &Value) -> impl Iterator<Item = &Value> {
-    let services = status["services"].as_array().into_iter().flatten();
-    services.flat_map(|service| service["tasks"].as_array().into_iter().flatten())
+    control::list(&status["services"]).flat_map(|service| control::list(&service["tasks"]))
 }
 
 fn text(value: &Value) -> String {

@@ -66,14 +66,12 @@ pub(crate) fn look(port: Option<u16>) -> Result<Look, String> {
         let sockets = Sockets::open().map_err(|error| error.to_string())?;
         which(&sockets, port).await
     })?;
-    let status = send(Some(port), &Request::Status { json: true })?;
-    let status: Value = serde_json::from_str(&status).map_err(|error| error.to_string())?;
-    let services = || status["services"].as_array().into_iter().flatten();
+    let status = status(port)?;
     let of_tasks = |service: &Value| {
-        let tasks = service["tasks"].as_array().into_iter().flatten();
         let answered = |t: &Value| Some((t["name"].as_str()?.to_owned(), t["answered"].as_u64()?));
-        tasks.filter_map(answered).collect()
+        list(&service["tasks"]).filter_map(answered).collect()
     };
+    let services = || list(&status["services"]);
     let has_commands = services().any(|service| service["command"].is_string());
     let mut answered: Vec<BTreeMap<_, _>> = services().map(of_tasks).collect();
     // The edge is the last of the services.
@@ -82,6 +80,21 @@ pub(crate) fn look(port: Option<u16>) -> Result<Look, String> {
     let are_counted = answered.iter().any(|its| !its.is_empty());
     let answered = (has_commands && are_counted).then_some(answered);
     Ok(Look { front: (Ipv4Addr::LOCALHOST, port).into(), answered })
+}
+
+/// What the mesh on this port says of itself.
+///
+/// # Errors
+///
+/// It does not answer.
+pub(crate) fn status(port: u16) -> Result<Value, String> {
+    let status = send(Some(port), &Request::Status { json: true })?;
+    serde_json::from_str(&status).map_err(|error| format!("the mesh on port {port}: {error}"))
+}
+
+/// The values of a list.
+pub(crate) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// The port of the mesh that is meant.

@@ -18,6 +18,6 @@ mod request;
 mod server;
 mod sockets;
 
-pub(crate) use client::{Look, look, send};
+pub(crate) use client::{Look, list, look, send, status};
 pub(crate) use request::Request;
 pub(crate) use server::Server;

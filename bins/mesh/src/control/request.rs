@@ -96,6 +96,16 @@ pub(crate) enum Request {
     },
 }
 
+impl Request {
+    /// The same in JSON, if it can be and is wanted so.
+    pub(crate) fn with_json(mut self, wanted: bool) -> Self {
+        if let Self::Status { json } | Self::Trace { json, .. } = &mut self {
+            *json |= wanted;
+        }
+        self
+    }
+}
+
 /// Parses a number of tasks. The mesh checks the limit again.
 fn tasks(word: &str) -> Result<u8, String> {
     word.parse().map_err(|_| not_possible(escape::word(word)))
