@@ -28,9 +28,8 @@ const CHECKS: usize = 4;
 /// How often the connections are looked at, while there are any: a head without an end brings
 /// 30 MiB meanwhile. More often would be felt in what an idle leaf costs.
 const LOOK: Duration = Duration::from_millis(250);
-/// The same once so many KiB are taken: it may be about to grow fast.
+/// The same once `MEMORY` is taken: it may be about to grow fast.
 const CLOSE_LOOK: Duration = Duration::from_millis(50);
-const MUCH_MEMORY: usize = 16 * 1024;
 
 /// How long a connection's first request may take, a body, and an answer.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +38,8 @@ pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// five minutes, and should be the one to close it.
 const IDLE_LIMIT: Duration = Duration::from_mins(6);
 
-/// KiB of memory, and for each connection besides, past which some are dropped while it grows.
+/// KiB over those of the start, and for each connection besides, past which some are dropped while
+/// it grows. What a handler keeps from the start is no client's, nor is what an emulator takes.
 const MEMORY: usize = 16 * 1024;
 const MEMORY_EACH: usize = 80;
 
@@ -71,20 +71,20 @@ impl Watch {
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
         let open = Arc::<Mutex<Vec<Watched>>>::default();
         let all = open.clone();
+        let statm = File::open("/proc/self/statm").ok();
+        let most_memory = resident(statm.as_ref()) + MEMORY;
         let watcher = go!(move || {
-            let (mut over, mut now, mut statm) = (0, 0, None);
+            let (mut over, mut now) = (0, 0);
             loop {
                 if all.lock().is_empty() {
                     coroutine::park();
                 }
                 // Behind this it runs on the thread of may's timers, whatever keeps the worker.
-                coroutine::sleep(if now > MUCH_MEMORY { CLOSE_LOOK } else { LOOK });
-                // Opened here: a start does not wait for it.
-                statm = statm.or_else(|| File::open("/proc/self/statm").ok());
+                coroutine::sleep(if now > most_memory { CLOSE_LOOK } else { LOOK });
                 let before = std::mem::replace(&mut now, resident(statm.as_ref()));
                 let mut open = all.lock();
                 // What is freed stays with the process for a while, and is no reason.
-                let grows = now > before && now > MEMORY + MEMORY_EACH * open.len();
+                let grows = now > before && now > most_memory + MEMORY_EACH * open.len();
                 over = if grows { over + 1 } else { 0 };
                 open.iter_mut().for_each(|connection| connection.look(over));
             }

@@ -18,7 +18,13 @@ impl Binary {
     /// always fit. Each comes once and in order, and the last has `Connection: close`.
     pub fn bounds_a_row(&self) {
         let (_process, address) = Process::serve(&mut self.command());
-        for count in [256, 5000] {
+        let counts = if is_emulated() {
+            say("an emulator does not tell what a client has read: no long row is tried");
+            &[256][..]
+        } else {
+            &[256, 5000]
+        };
+        for &count in counts {
             let mut client = Client::connect(address);
             let mut sender = client.share();
             let row = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(count - 1);
