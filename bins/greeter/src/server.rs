@@ -50,7 +50,7 @@ fn begin(
         clients: clients.clone(),
         deadlines,
         served: Semaphore::new(settings.max_connections),
-        memory: HighWaterMark::default(),
+        memory: HighWaterMark::new(16), // fewer take little
         rejected: Semaphore::new(limits::MAX_REJECTIONS),
         checks: Semaphore::new(limits::MAX_HEALTH_CHECKS),
         accept_failed: Limited::new(),

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::alarm;
 use parking_lot::{Condvar, Mutex};
 
 /// A drain ends after this long without a request.
@@ -29,6 +31,9 @@ pub const LONGEST_DRAIN: Duration = DRAIN_LIMIT.saturating_add(LAST_ANSWERS);
 /// Longer than [`LONGEST_DRAIN`], or a drain would be cut off.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const _: () = assert!(LONGEST_DRAIN.as_secs() < STOP_TIMEOUT.as_secs());
+
+/// The CPU time of the process between two looks of [`Shutdown::wait_and_look`].
+pub const LOOK_CPU: Duration = Duration::from_millis(50);
 
 /// Whether the service is to stop. Clones share one state.
 #[derive(Clone, Debug)]
@@ -58,14 +63,14 @@ pub struct Traffic {
 impl Shutdown {
     /// Begins on SIGTERM or SIGINT; a second one ends the process at once.
     ///
-    /// Call it before any thread is started: it blocks both signals, so that [`Self::wait`]
-    /// receives them. A blocked signal reaches PID 1 too, where the kernel ignores one
+    /// Call it before any thread is started: it blocks both signals, and the timers', so that
+    /// [`Self::wait`] receives them. A blocked signal reaches PID 1 too, where the kernel ignores one
     /// that has no handler (see signal(7), `pid_namespaces(7)`).
     #[must_use]
     pub fn on_signals() -> Self {
         let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
         // Fails for an invalid mask only, which this is not.
-        let _ = signals.thread_block();
+        let _ = (signals | timers()).thread_block();
         Self::new(Trigger::Signals(signals))
     }
 
@@ -99,26 +104,69 @@ impl Shutdown {
         match &self.0.trigger {
             Trigger::Signals(signals) => {
                 while signals.wait().is_err() {}
-                self.begin();
-                let signals = *signals;
-                // Without a thread, only the shortcut is lost.
-                let _ = thread::Builder::new().spawn(move || {
-                    if let Ok(signal) = signals.wait() {
-                        // As a shell reports a process that a signal ended.
-                        std::process::exit(128 + signal as i32);
-                    }
-                });
+                self.begin_on_signal(*signals);
             }
             Trigger::Call(lock, changed) => {
                 changed.wait_while(&mut lock.lock(), |()| !self.begun());
             }
         }
     }
+
+    /// The same, and calls `look` meanwhile: after as many whole seconds as it returned, and each time
+    /// the process has used [`LOOK_CPU`]. So an idle process is hardly ever woken, and a busy one is
+    /// looked at as often as it does something. Without signals, several times a second.
+    pub fn wait_and_look(&self, mut look: impl FnMut() -> Duration) {
+        match &self.0.trigger {
+            Trigger::Signals(signals) => {
+                let all = *signals | timers();
+                signal_after_cpu(LOOK_CPU);
+                loop {
+                    alarm::set(u32::try_from(look().as_secs()).unwrap_or(u32::MAX));
+                    if all.wait().is_ok_and(|signal| signals.contains(signal)) {
+                        break;
+                    }
+                }
+                self.begin_on_signal(*signals);
+            }
+            Trigger::Call(state, changed) => {
+                let mut guard = state.lock();
+                while !self.begun() {
+                    changed.wait_for(&mut guard, look().min(2 * LOOK_CPU));
+                }
+            }
+        }
+    }
+
+    fn begin_on_signal(&self, signals: SigSet) {
+        self.begin();
+        // Without a thread, only the shortcut is lost.
+        let _ = thread::Builder::new().spawn(move || {
+            if let Ok(signal) = signals.wait() {
+                // As a shell reports a process that a signal ended.
+                std::process::exit(128 + signal as i32);
+            }
+        });
+    }
+}
+
+/// The signals of alarm(2) and of [`signal_after_cpu`].
+fn timers() -> SigSet {
+    [Signal::SIGALRM, Signal::SIGPROF].into_iter().collect()
+}
+
+/// Raises SIGPROF each time the process has used so much CPU.
+#[allow(unsafe_code)] // nix does not have it
+fn signal_after_cpu(time: Duration) {
+    let time = libc::timeval { tv_sec: 0, tv_usec: time.subsec_micros().into() };
+    let timer = libc::itimerval { it_interval: time, it_value: time };
+    // SAFETY: it reads `timer`. It fails for an unknown timer or a time over 999,999 us, which these
+    // are not.
+    unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) };
 }
 
 /// Blocks this thread until there was no request for `quiet` and none is in flight, or until `limit`.
 /// Returns whether it ended quietly.
-pub fn drain(quiet: Duration, limit: Duration, traffic: impl Fn() -> Traffic) -> bool {
+pub fn drain(quiet: Duration, limit: Duration, mut traffic: impl FnMut() -> Traffic) -> bool {
     let start = Instant::now();
     let mut last = traffic();
     let mut quiet_since = start;

@@ -38,7 +38,7 @@ use connection::{Connection, Shared};
 use fault::Faults;
 pub use fault::check_fault;
 pub use request::Request;
-use watch::Watch;
+use watch::{Memory, Watch};
 
 /// What makes one leaf different from another: `examples/wishes` is one. Its value holds its
 /// settings, and what it keeps.
@@ -58,8 +58,8 @@ pub trait Handler: Sized + Send + Sync + 'static {
     /// Answers a request, any but those for `/health`.
     ///
     /// All connections share one thread. Whatever blocks it, a lock that is held for long, a
-    /// blocking socket, a file, holds all of them up; waiting with `may` holds up this one, for
-    /// 10 s at most. The stack has 128 KiB. A panic ends the process.
+    /// blocking socket, a file, holds all of them up; waiting with `may` holds up this one, whose
+    /// client is dropped after 10 to 16 s. The stack has 128 KiB. A panic ends the process.
     fn answer(&self, request: &Request) -> Answer;
 }
 
@@ -102,7 +102,7 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
         requests: 0.into(),
         in_flight: 0.into(),
         shutdown: shutdown.clone(),
-        watch: Watch::start(),
+        watch: Watch::new(),
     });
     for address in port::share(&ports)? {
         let accepting = CoopBudget::default();
@@ -115,11 +115,16 @@ fn run<H: Handler>(settings: Settings<H>, ports: Vec<Port>, shutdown: &Shutdown)
     let start: [(&str, &dyn Display); 3] =
         [("version", &H::VERSION), ("address", &address), ("fault", &shared.faults)];
     log.event("start", if shared.faults.any() { &start } else { &start[..2] });
-    shutdown.wait();
+    let mut memory = Memory::new();
+    shutdown.wait_and_look(|| shared.watch.look(&mut memory));
     log.event("drain", &[]);
-    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, || shared.traffic());
+    let mut traffic = || {
+        shared.watch.look(&mut memory);
+        shared.traffic()
+    };
+    let quiet = shutdown::drain(shutdown::QUIET, shutdown::DRAIN_LIMIT, &mut traffic);
     // Lets what is still in flight be answered and written, whatever else is asked.
-    let in_flight = || Traffic { requests: 0, ..shared.traffic() };
+    let in_flight = || Traffic { requests: 0, ..traffic() };
     shutdown::drain(Duration::from_millis(20), shutdown::LAST_ANSWERS, in_flight);
     log.event("stop", &[("requests", &shared.traffic().requests), ("quiet", &quiet)]);
     Ok(())

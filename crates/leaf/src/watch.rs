@@ -1,14 +1,10 @@
 //! The limits in number, time and memory that the library does not have.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use chassis::memory;
-use may::coroutine::{self, Coroutine};
-use may::go;
+use chassis::memory::{HighWaterMark, Resident};
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
@@ -25,11 +21,9 @@ const OTHER_FILES: usize = 40;
 /// whose own check fails.
 const CHECKS: usize = 4;
 
-/// How often the connections are looked at, while there are any: a head without an end brings
-/// 30 MiB meanwhile. More often would be felt in what an idle leaf costs.
-const LOOK: Duration = Duration::from_millis(250);
-/// The same once `MEMORY` is taken: it may be about to grow fast.
-const CLOSE_LOOK: Duration = Duration::from_millis(50);
+/// How often the time limits are looked at, while a request is waited for or in work, and else.
+const LOOK: Duration = Duration::from_secs(1);
+const IDLE_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a connection's first request may take, a body, and an answer.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -43,12 +37,11 @@ const IDLE_LIMIT: Duration = Duration::from_mins(6);
 const MEMORY: usize = 16 * 1024;
 const MEMORY_EACH: usize = 80;
 
-/// All open connections of a leaf, and the most since memory was given back.
+/// All open connections of a leaf.
 pub(crate) struct Watch {
-    open: Arc<Mutex<Vec<Watched>>>,
+    open: Mutex<Vec<Watched>>,
     most: usize,
-    peak: AtomicUsize,
-    watcher: Coroutine,
+    peak: HighWaterMark,
 }
 
 /// A connection, from its begin until just before the library closes its file.
@@ -64,33 +57,21 @@ struct Watched {
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn new() -> Self {
         let files = getrlimit(Resource::RLIMIT_NOFILE)
             .map_or(0, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX));
         // With files for the own ones alone, one at a time is still better than none.
         let most = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
-        let open = Arc::<Mutex<Vec<Watched>>>::default();
-        let all = open.clone();
-        let statm = File::open("/proc/self/statm").ok();
-        let most_memory = resident(statm.as_ref()) + MEMORY;
-        let watcher = go!(move || {
-            let (mut over, mut now) = (0, 0);
-            loop {
-                if all.lock().is_empty() {
-                    coroutine::park();
-                }
-                // Behind this it runs on the thread of may's timers, whatever keeps the worker.
-                coroutine::sleep(if now > most_memory { CLOSE_LOOK } else { LOOK });
-                let before = std::mem::replace(&mut now, resident(statm.as_ref()));
-                let mut open = all.lock();
-                // What is freed stays with the process for a while, and is no reason.
-                let grows = now > before && now > most_memory + MEMORY_EACH * open.len();
-                over = if grows { over + 1 } else { 0 };
-                open.iter_mut().for_each(|connection| connection.look(over));
-            }
-        });
-        let watcher = watcher.coroutine().clone();
-        Self { open, most, peak: AtomicUsize::new(0), watcher }
+        Self { open: Mutex::default(), most, peak: HighWaterMark::new(2) }
+    }
+
+    /// Looks at the connections and the memory. Returns when to look at the time again.
+    pub(crate) fn look(&self, memory: &mut Memory) -> Duration {
+        let connections = self.open.lock().len();
+        let over = memory.look(connections);
+        let mut open = self.open.lock();
+        open.iter_mut().for_each(|connection| connection.look(over));
+        if open.iter().any(Watched::is_busy) { LOOK } else { IDLE_LOOK }
     }
 
     /// Watches a connection, unless there are too many. The result is to be counted up when a
@@ -102,28 +83,26 @@ impl Watch {
         }
         let (progress, since) = (Arc::<AtomicU32>::default(), Instant::now());
         open.push(Watched { socket, progress: progress.clone(), seen: 0, since, ended: false });
-        self.peak.fetch_max(open.len(), Relaxed);
-        if open.len() == 1 {
-            self.watcher.unpark();
-        }
+        self.peak.raise_to(open.len());
         Some(progress)
     }
 
-    /// Its file is about to be closed. When three of four connections have gone, what they took
-    /// goes back to the system: 68 KiB each, which the allocator would keep.
+    /// Its file is about to be closed. A connection took 68 KiB, which the allocator would keep.
     pub(crate) fn remove(&self, progress: &Arc<AtomicU32>) {
         let mut open = self.open.lock();
         open.retain(|watched| !Arc::ptr_eq(&watched.progress, progress));
-        let (left, peak) = (open.len(), self.peak.load(Relaxed));
+        let left = open.len();
         drop(open);
-        if peak > 1 && 4 * left <= peak {
-            self.peak.store(left, Relaxed);
-            memory::give_back();
-        }
+        self.peak.lower_to(left);
     }
 }
 
 impl Watched {
+    /// A request is in work, or its first is waited for.
+    fn is_busy(&self) -> bool {
+        self.seen % 2 == 1 || self.seen == 0
+    }
+
     /// `over`: the looks in a row that have found too much memory, and more each time.
     fn look(&mut self, over: u32) {
         let progress = self.progress.load(Relaxed);
@@ -131,12 +110,11 @@ impl Watched {
         if moved {
             (self.seen, self.since) = (progress, Instant::now());
         }
-        let in_work = progress % 2 == 1;
-        let limit = if in_work || progress == 0 { REQUEST_LIMIT } else { IDLE_LIMIT };
+        let limit = if self.is_busy() { REQUEST_LIMIT } else { IDLE_LIMIT };
         // First those that send and send and do not get to the end of a request.
         let is_suspect = over > 0 && !moved && (over > 4 || self.socket.has_more());
         let is_late = self.since.elapsed() >= limit;
-        if is_suspect || is_late && self.ended && in_work {
+        if is_suspect || is_late && self.ended && progress % 2 == 1 {
             self.socket.drop_client();
         } else if is_late {
             self.ended = true;
@@ -145,12 +123,28 @@ impl Watched {
     }
 }
 
-/// Resident KiB, 0 where there is no /proc: field 2 of statm, in pages of 4 KiB. It allocates
-/// nothing: a thread that does has 24 KiB of its own.
-fn resident(statm: Option<&File>) -> usize {
-    let mut text = [0; 128];
-    let count = statm.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
-    let text = std::str::from_utf8(&text[..count]).unwrap_or_default();
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.map_or(0, |pages: usize| 4 * pages)
+/// The memory of the process, from the start on.
+pub(crate) struct Memory {
+    resident: Resident,
+    most: usize,
+    now: usize,
+    /// The looks in a row that have found too much.
+    over: u32,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let resident = Resident::open();
+        let now = resident.kib();
+        Self { resident, most: now + MEMORY, now, over: 0 }
+    }
+
+    /// How many looks in a row have found too much, with so many connections, and more each time:
+    /// what is freed stays with the process for a while, and is no reason.
+    fn look(&mut self, connections: usize) -> u32 {
+        let before = std::mem::replace(&mut self.now, self.resident.kib());
+        let grows = self.now > before && self.now > self.most + MEMORY_EACH * connections;
+        self.over = if grows { self.over + 1 } else { 0 };
+        self.over
+    }
 }

@@ -107,8 +107,8 @@ impl Binary {
 
     /// A head without an end is cut off before it fills the memory.
     ///
-    /// A leaf checks its memory every 50 ms, later on a busy machine. This client sends at most 10 MiB a
-    /// second, so that a check that is seconds late still finds it in time.
+    /// A leaf checks its memory each 50 ms of its own CPU time, later on a busy machine. This client sends
+    /// at most 10 MiB a second, so that a check that is seconds late still finds it in time.
     pub fn bounds_a_head(&self) {
         let (process, address) = Process::serve(&mut self.command());
         let piece = "x".repeat(100 * 1024);
