@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::alarm;
 use parking_lot::{Condvar, Mutex};
 
@@ -157,7 +158,7 @@ fn timers() -> SigSet {
 /// Raises SIGPROF each time the process has used so much CPU.
 #[allow(unsafe_code)] // nix does not have it
 fn signal_after_cpu(time: Duration) {
-    let time = libc::timeval { tv_sec: 0, tv_usec: time.subsec_micros().into() };
+    let time = *TimeVal::microseconds(i64::from(time.subsec_micros())).as_ref();
     let timer = libc::itimerval { it_interval: time, it_value: time };
     // SAFETY: it reads `timer`. It fails for an unknown timer or a time over 999,999 us, which these
     // are not.
