@@ -63,6 +63,7 @@ pub(crate) async fn serve<A>(
 
 /// Lets the kernel reset the connection of a client that does not read its answers: hyper would wait
 /// forever.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
 fn drop_if_deaf(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     {

@@ -64,7 +64,9 @@ pub(crate) fn files_and_threads() -> Result<(), Missing> {
     if limit(Resource::RLIMIT_NOFILE) < MANY {
         take_files().map_err(Missing::Files)?;
     }
-    if limit(Resource::RLIMIT_NPROC) < MANY || has_few_pids() {
+    // macOS limits processes, and not threads.
+    let threads = cfg_select! { target_os = "linux" => limit(Resource::RLIMIT_NPROC), _ => MANY };
+    if threads < MANY || has_few_pids() {
         take_threads().map_err(Missing::Threads)?;
     }
     Ok(())

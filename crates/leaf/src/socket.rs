@@ -48,7 +48,7 @@ impl Socket {
         let socket = self.get();
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_send_buffer_size(SEND_BUFFER)?;
-        socket.set_tcp_user_timeout(Some(READ_LIMIT))
+        net::set_user_timeout(&socket, READ_LIMIT)
     }
 
     /// Whether it is the connection of a health check.
@@ -85,7 +85,9 @@ impl Socket {
         let mut words = [0_u64; WORDS];
         let size = libc::socklen_t::try_from(size_of_val(&words)).ok()?;
         let mut length = size;
-        let (fd, level, option) = (self.0.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
+        // Elsewhere there is no such option, and the kernel refuses it.
+        let option = cfg_select! { target_os = "linux" => libc::TCP_INFO, _ => -1 };
+        let (fd, level) = (self.0.as_raw_fd(), libc::IPPROTO_TCP);
         let start = words.as_mut_ptr().cast();
         // SAFETY: the kernel writes `length` bytes at most, and says how many.
         let told = unsafe { libc::getsockopt(fd, level, option, start, &raw mut length) };

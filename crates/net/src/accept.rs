@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use crate::deadline::Deadlines;
 use crate::limits;
+use crate::socket::set_user_timeout;
 
 /// A listening socket, whose connections a coroutine accepts.
 #[derive(Debug)]
@@ -32,10 +33,7 @@ impl Listener {
         socket.set_recv_buffer_size(limits::SOCKET_BUFFER)?;
         // The kernel resets the connection of a peer that does not read, even after everything
         // was written and the connection was closed here (tcp(7)).
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(patience))?;
-        #[cfg(not(target_os = "linux"))]
-        let _ = patience;
+        set_user_timeout(&socket, patience)?;
         Ok(Self(CoIo::new(listener)?))
     }
 

@@ -35,4 +35,4 @@ pub use deadline::Deadlines;
 pub use lookup::{Family, NotFound};
 pub use resolver::{LookUp, ResolveError, Resolver};
 pub use semaphore::{Permit, Semaphore};
-pub use socket::{Socket, is_gone};
+pub use socket::{Socket, is_gone, set_user_timeout};

@@ -51,6 +51,19 @@ pub fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ETIMEDOUT as i32)
 }
 
+/// On Linux, lets the kernel drop a peer that takes nothing, or does not answer, for `limit`:
+/// `TCP_USER_TIMEOUT` of tcp(7). Elsewhere it does nothing.
+///
+/// # Errors
+///
+/// The system call that failed.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+pub fn set_user_timeout(socket: &socket2::Socket, limit: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limit))?;
+    Ok(())
+}
+
 impl Socket {
     /// Takes over a connected stream, which must not block.
     ///
@@ -89,8 +102,7 @@ impl Socket {
         socket.set_nonblocking(true)?;
         // The local port may be that of a service that is down and will want to listen again.
         socket.set_reuse_address(true)?;
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(silence))?;
+        set_user_timeout(&socket, silence)?;
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
             _ => Self::new(socket.into(), deadlines),
