@@ -395,7 +395,9 @@ _services-test FOLDER:
         { cargo test --package $service --test '*' 2>&1 | sed "s/^/$service: /"; } &
         running+=($!)
     done
-    for test in "${running[@]}"; do wait $test; done
+    code=0
+    for test in "${running[@]}"; do wait $test || code=$?; done
+    exit $code
 
 # Compare the crate lists in the binaries in dist/, and their SBOMs, with Cargo.lock
 [group('CI'), no-exit-message]
