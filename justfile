@@ -339,11 +339,24 @@ ci: ci-code ci-images
 
 # Run the checks that need no container engine
 [group('CI')]
-ci-code: (_steps 'format clippy macos doc test typed worlds new-service-test browser user-programs fuzz deny static static-test static-sbom clients names')
+ci-code: (_steps 'format clippy macos doc test') (_beside 'static' 'typed worlds') (_steps 'new-service-test browser user-programs fuzz deny static-test static-sbom clients names')
 
 # Run the checks that need a container engine
 [group('CI')]
 ci-images: (_steps 'build-images images image-sbom reproducible emulated composed copilot-test lint stack-test')
+
+# One that computes, while others mostly wait
+[no-exit-message]
+_beside STEP STEPS:
+    #!/usr/bin/env bash
+    said=$(mktemp)
+    trap 'rm $said' EXIT
+    just _steps {{ STEP }} >$said 2>&1 &
+    code=0
+    just _steps '{{ STEPS }}' || code=$?
+    wait $! || code=$?
+    cat $said
+    exit $code
 
 [no-exit-message]
 _steps STEPS:
@@ -392,7 +405,7 @@ _services-test FOLDER:
     export SERVICES="$PWD/{{ FOLDER }}" RUST_TEST_THREADS=8
     cargo test --no-run {{ prepend('--package ', services) }} --test '*'
     for service in {{ services }}; do
-        { cargo test --package $service --test '*' 2>&1 | sed "s/^/$service: /"; } &
+        { cargo test --package $service --test '*' 2>&1 | sed -u "s/^/$service: /"; } &
         running+=($!)
     done
     code=0
