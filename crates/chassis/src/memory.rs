@@ -1,4 +1,4 @@
-//! The process's allocator: musl's own takes one lock for all threads.
+//! The process's memory, and its allocator: musl's own takes one lock for all threads.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -47,7 +47,7 @@ impl HighWaterMark {
 
 /// Returns memory that this thread has freed to the system. By itself mimalloc does so only during
 /// later allocations, and keeps the last page of each size class. Takes some 20 us.
-pub fn give_back() {
+fn give_back() {
     mi_collect(true);
 }
 

@@ -67,11 +67,11 @@ impl Watch {
 
     /// Looks at the connections and the memory. Returns when to look at the time again.
     pub(crate) fn look(&self, memory: &mut Memory) -> Duration {
+        // The lock is not held while /proc is read: whoever connects needs it.
         let connections = self.open.lock().len();
         let over = memory.look(connections);
         let mut open = self.open.lock();
-        open.iter_mut().for_each(|connection| connection.look(over));
-        if open.iter().any(Watched::is_busy) { LOOK } else { IDLE_LOOK }
+        open.iter_mut().fold(IDLE_LOOK, |next, connection| next.min(connection.look(over)))
     }
 
     /// Watches a connection, unless there are too many. The result is to be counted up when a
@@ -98,28 +98,27 @@ impl Watch {
 }
 
 impl Watched {
-    /// A request is in work, or its first is waited for.
-    fn is_busy(&self) -> bool {
-        self.seen % 2 == 1 || self.seen == 0
-    }
-
-    /// `over`: the looks in a row that have found too much memory, and more each time.
-    fn look(&mut self, over: u32) {
+    /// `over`: the looks in a row that have found too much memory, and more each time. Returns when to
+    /// look again.
+    fn look(&mut self, over: u32) -> Duration {
         let progress = self.progress.load(Relaxed);
         let moved = progress != self.seen;
         if moved {
             (self.seen, self.since) = (progress, Instant::now());
         }
-        let limit = if self.is_busy() { REQUEST_LIMIT } else { IDLE_LIMIT };
+        let in_work = progress % 2 == 1;
+        let is_idle = !in_work && progress != 0;
+        let (limit, next) = if is_idle { (IDLE_LIMIT, IDLE_LOOK) } else { (REQUEST_LIMIT, LOOK) };
         // First those that send and send and do not get to the end of a request.
         let is_suspect = over > 0 && !moved && (over > 4 || self.socket.has_more());
         let is_late = self.since.elapsed() >= limit;
-        if is_suspect || is_late && self.ended && progress % 2 == 1 {
+        if is_suspect || is_late && self.ended && in_work {
             self.socket.drop_client();
         } else if is_late {
             self.ended = true;
             self.socket.end_input();
         }
+        next
     }
 }
 
