@@ -1,17 +1,18 @@
 //! What a leaf does for handlers that ask much of it: answers of 64 KiB, and waiting.
 
-use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use chassis::settings::{Env, Invalid};
-use chassis::shutdown::{QUIET, Shutdown};
-use chassis::{Port, Service};
+use chassis::shutdown::QUIET;
 use harness::{Client, eventually, get};
-use leaf::{Answer, Handler, Request, Settings};
+use leaf::{Answer, Handler, Request};
 use may::coroutine;
+use serving::serve;
+
+mod serving;
 
 /// The longest answer, and the longest behind which a leaf does not look at what the client took.
 const LARGE: usize = 64 * 1024;
@@ -49,18 +50,6 @@ impl Handler for Probe {
     }
 }
 
-/// Serves in this process.
-fn serve() -> (SocketAddr, Shutdown, JoinHandle<io::Result<()>>) {
-    const PROBE: Service<Settings<Probe>> = leaf::service();
-    let ports = Port::bind(&[Ipv4Addr::LOCALHOST.into()], 0).unwrap();
-    let (address, shutdown) = (ports[0].address(), Shutdown::on_call());
-    let settings = (PROBE.settings)(&|_| None).unwrap();
-    let stop = shutdown.clone();
-    let leaf = thread::spawn(move || (PROBE.run)(settings, ports, &stop));
-    eventually("it does not listen", || Client::try_connect(address).is_some());
-    (address, shutdown, leaf)
-}
-
 fn request(path: &str, extra: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n{extra}\r\n")
 }
@@ -73,7 +62,7 @@ fn row() -> String {
 
 #[test]
 fn answers_of_64_kib_arrive_whole() {
-    let (address, ..) = serve();
+    let (address, ..) = serve::<Probe>();
     let too_long = "the answer is too long: it may have 64 KiB";
     assert_eq!(get(address, "/large"), (200, "x".repeat(LARGE)));
     assert_eq!(get(address, "/larger"), (500, too_long.into()));
@@ -92,7 +81,7 @@ fn answers_of_64_kib_arrive_whole() {
 /// a receive buffer of 2 KiB it sends tiny segments, each with its overhead.
 #[test]
 fn an_answer_without_room_is_lost_when_the_input_ends() {
-    let (address, ..) = serve();
+    let (address, ..) = serve::<Probe>();
     let mut client = Client::with_room(address, 1);
     client.send(row());
     let mut seen = Vec::new();
@@ -107,7 +96,7 @@ fn an_answer_without_room_is_lost_when_the_input_ends() {
 
 #[test]
 fn a_drain_waits_for_a_handler_that_waits() {
-    let (address, shutdown, leaf) = serve();
+    let (address, shutdown, leaf) = serve::<Probe>();
     let mut waiting = Client::connect(address);
     waiting.send(request("/wait", ""));
     eventually("it is not asked", || WAITS.load(SeqCst));

@@ -1,16 +1,16 @@
 //! A test with a process of its own: a leaf looks at the memory of all of it.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
 use std::sync::Mutex;
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
 use chassis::settings::{Env, Invalid};
-use chassis::shutdown::Shutdown;
-use chassis::{Port, Service};
-use harness::{Client, eventually, get};
-use leaf::{Answer, Handler, Request, Settings};
+use harness::{Client, get};
+use leaf::{Answer, Handler, Request};
+use serving::serve;
+
+mod serving;
 
 /// Keeps 24 MiB from the start, and 64 KiB for each request.
 struct Keeper(Mutex<Vec<Vec<u8>>>);
@@ -34,12 +34,7 @@ impl Handler for Keeper {
 /// Under an emulator the same is true of each leaf: the emulator's own memory is more than the limit.
 #[test]
 fn what_a_handler_keeps_from_the_start_is_not_held_against_its_clients() {
-    const KEEPER: Service<Settings<Keeper>> = leaf::service();
-    let ports = Port::bind(&[Ipv4Addr::LOCALHOST.into()], 0).unwrap();
-    let (address, shutdown) = (ports[0].address(), Shutdown::on_call());
-    let settings = (KEEPER.settings)(&|_| None).unwrap();
-    thread::spawn(move || (KEEPER.run)(settings, ports, &shutdown));
-    eventually("it does not listen", || Client::try_connect(address).is_some());
+    let (address, ..) = serve::<Keeper>();
     let mut slow = Client::connect(address);
     slow.send("GET / HTTP/1.1\r\n");
     // It grows by 5 MiB, and is looked at many times meanwhile.
